@@ -1,0 +1,1 @@
+"""SemanticVLA in JAX: semantically pruned vision-language-action policies for robots."""
