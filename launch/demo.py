@@ -1,0 +1,139 @@
+"""The main job, end to end: expert demonstrations -> RLDS -> training -> LIBERO evaluation.
+
+`make demo` runs it. Each stage is one of the project's own commands, printed before it runs, and each
+continues where it stopped, so an interrupted demo is continued by running it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+SUITE, TASK = "libero_object", 0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything one demo does."""
+
+    config: str
+    demonstrations: int
+    train_flags: tuple[str, ...]
+    official: int
+    jittered: int
+    untrained: int
+    expert: int
+
+
+FULL = Sizes("configs/libero_tiny.py", 120, (), official=20, jittered=40, untrained=10, expert=20)
+MINI = Sizes(
+    "configs/libero_tiny.py",
+    4,
+    ("--config.total_steps=20", "--config.checkpoint_every=10", "--config.log_every=5"),
+    official=1,
+    jittered=1,
+    untrained=1,
+    expert=2,
+)
+
+
+def run(stage: str, *command: str) -> None:
+    """Runs one of the project's commands; stops the demo with its message if it fails."""
+    print(f"\n=== {stage}\n$ {shlex.join(('python', *command))}", flush=True)
+    began = time.monotonic()
+    finished = subprocess.run([sys.executable, *command], check=False)
+    if finished.returncode:
+        raise SystemExit(f"demo stopped: '{stage}' failed with exit code {finished.returncode}")
+    print(f"--- {stage}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def collect(sizes: Sizes, dataset: Path) -> None:
+    run(
+        "demonstrations",
+        "-m", "data.libero_expert", "--suite", SUITE, "--tasks", str(TASK),
+        "--episodes", str(sizes.demonstrations), "--out", str(dataset), "--workers", "2",
+    )  # fmt: skip
+
+
+def train(sizes: Sizes, dataset: Path, workdir: Path, stage: str, *extra: str) -> None:
+    run(
+        stage,
+        "-m", "semanticvla_jax.train", "--config", sizes.config, "--workdir", str(workdir),
+        f"--config.data.path={dataset}", *sizes.train_flags, *extra,
+    )  # fmt: skip
+
+
+def evaluate(stage: str, out: Path, placement: str, episodes: int, *policy: str) -> dict:
+    """Evaluates one policy on one kind of placement; returns the overall summary."""
+    run(
+        f"{stage}, {placement}",
+        "-m", "semanticvla_jax.evaluate", "--suite", SUITE, "--tasks", str(TASK),
+        "--placement", placement, "--episodes", str(episodes), "--workers", "2",
+        "--out", str(out / f"{stage.replace(' ', '_')}_{placement}"), *policy,
+    )  # fmt: skip
+    return json.loads((out / f"{stage.replace(' ', '_')}_{placement}" / "summary.json").read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mini", action="store_true", help="minutes instead of a real training")
+    parser.add_argument("--workdir", type=Path, default=None)
+    arguments = parser.parse_args()
+    sizes = MINI if arguments.mini else FULL
+    root = arguments.workdir or Path("runs") / ("demo_mini" if arguments.mini else "demo")
+    began = time.monotonic()
+
+    dataset, sighted, blind = root / "dataset", root / "policy", root / "blind"
+    collect(sizes, dataset)
+    train(sizes, dataset, sighted, "training")
+    train(sizes, dataset, blind, "training the blind baseline", "--config.data.cameras=blank")
+
+    rows = {
+        "SemanticVLA": [
+            evaluate("policy", root, "official", sizes.official, "--checkpoint", str(sighted)),
+            evaluate("policy", root, "jittered", sizes.jittered, "--checkpoint", str(sighted)),
+        ],
+        "blind baseline": [
+            evaluate("blind", root, "official", sizes.official, "--checkpoint", str(blind)),
+            evaluate("blind", root, "jittered", sizes.jittered, "--checkpoint", str(blind)),
+        ],
+        "untrained": [
+            evaluate("untrained", root, "official", sizes.untrained,
+                     "--checkpoint", str(sighted), "--policy", "untrained"),
+        ],
+        "scripted expert": [
+            evaluate("expert", root, "jittered", sizes.expert, "--policy", "expert"),
+        ],
+    }  # fmt: skip
+    report(rows, time.monotonic() - began)
+
+
+def report(rows: dict[str, list[dict]], seconds: float) -> None:
+    """Prints the table of all policies and, last, the line that machines read."""
+    print(
+        f"\n{'policy':18} {'placement':10} {'success':>9}  95 % interval   (took {seconds / 60:.1f} min)"
+    )
+    for name, summaries in rows.items():
+        for s in summaries:
+            print(
+                f"{name:18} {s['placement']:10} {s['successes']:4d}/{s['episodes']:<4d} "
+                f"  {s['low']:.2f} to {s['high']:.2f}"
+            )
+    official, jittered = rows["SemanticVLA"]
+    blind_official, blind_jittered = rows["blind baseline"]
+    print(
+        f"success_rate={official['success_rate']:.2f} low={official['low']:.2f} "
+        f"high={official['high']:.2f} episodes={official['episodes']} task={official['tasks'][0]} "
+        f"jittered={jittered['success_rate']:.2f} blind={blind_jittered['success_rate']:.2f} "
+        f"blind_official={blind_official['success_rate']:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

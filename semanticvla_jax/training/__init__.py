@@ -1,0 +1,1 @@
+"""Training: parameter selection, sharding, optimizer, step, checkpoints, metrics."""

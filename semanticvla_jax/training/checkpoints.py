@@ -1,0 +1,159 @@
+"""Orbax checkpoints: parameters, optimizer, data position, configuration and statistics in one step.
+
+Layout: WORKDIR/checkpoints/STEP/{params,optimizer,data,meta}. A step directory is complete or absent:
+Orbax writes to a temporary name and renames, so a kill at any moment leaves the previous step intact.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from semanticvla_jax.errors import InputError
+
+# Settings that may change between runs of the same training.
+OPERATIONAL = (
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "validate_every",
+    "data.workers",
+)
+
+
+class Checkpoints:
+    """The checkpoints of one training run."""
+
+    def __init__(self, workdir: str | Path, *, keep: int = 2):
+        self.directory = Path(workdir).resolve() / "checkpoints"
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep, cleanup_tmp_directories=True, create=True
+            ),
+        )
+
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    def save(self, step: int, *, params: Any, optimizer: Any, data: dict, meta: dict) -> None:
+        """Starts an asynchronous save; `data` and `meta` are JSON-able dicts."""
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(params),
+                optimizer=ocp.args.StandardSave(optimizer),
+                data=ocp.args.JsonSave(data),
+                meta=ocp.args.JsonSave(meta),
+            ),
+        )
+
+    def restore(self, step: int, *, params: Any, optimizer: Any) -> tuple[Any, Any, dict]:
+        """Restores straight into the shardings of the abstract trees.
+
+        Args:
+          step: which checkpoint.
+          params: tree of ShapeDtypeStruct with shardings.
+          optimizer: the same for the optimizer state.
+
+        Returns:
+          (params, optimizer, data position).
+        """
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(params),
+                optimizer=ocp.args.StandardRestore(optimizer),
+                data=ocp.args.JsonRestore(),
+            ),
+        )
+        return restored.params, restored.optimizer, restored.data
+
+    def read_meta(self, step: int) -> dict:
+        return self._manager.restore(
+            step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
+        ).meta
+
+    def read_params(self, step: int, shapes: Any) -> Any:
+        """Only the parameters, as a tree like `shapes`."""
+        return self._manager.restore(
+            step, args=ocp.args.Composite(params=ocp.args.StandardRestore(shapes))
+        ).params
+
+    def close(self) -> None:
+        """Waits for a save under way."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def open_for_reading(path: str | Path, step: int | None = None) -> tuple[Checkpoints, int]:
+    """Finds the checkpoint meant by a work directory, its checkpoints folder, or one step's folder.
+
+    Raises:
+      InputError: nothing there, or no such step; the message lists the steps present.
+    """
+    path = Path(path).resolve()
+    if path.name.isdigit() and (path / "params").is_dir():
+        path, step = path.parent, int(path.name)
+    workdir = path.parent if path.name == "checkpoints" else path
+    if not (workdir / "checkpoints").is_dir():
+        raise InputError(
+            "checkpoint",
+            found=f"no 'checkpoints' folder in {workdir}",
+            expected="the --workdir of a training run, or one of its checkpoints/STEP folders",
+            fix="pass the directory given to semanticvla_jax.train as --workdir",
+        )
+    checkpoints = Checkpoints(workdir)
+    steps = sorted(checkpoints._manager.all_steps())
+    step = step if step is not None else (steps[-1] if steps else None)
+    if step not in steps:
+        raise InputError(
+            f"checkpoint step in {workdir}",
+            found=f"step {step}" if step is not None else "no finished checkpoint",
+            expected=f"one of {steps}" if steps else "at least one",
+            fix="choose a step that exists, or train first",
+        )
+    return checkpoints, step
+
+
+def check_same_configuration(stored: dict, current: dict, workdir: str | Path) -> None:
+    """Refuses to continue a run under another configuration.
+
+    Raises:
+      InputError: lists every differing key as `key: stored -> current`.
+    """
+    stored, current = _flatten(stored), _flatten(current)
+    differing = [
+        f"{key}: {stored.get(key, 'absent')} -> {current.get(key, 'absent')}"
+        for key in sorted(stored.keys() | current.keys())
+        if stored.get(key) != current.get(key) and key not in OPERATIONAL
+    ]
+    if differing:
+        raise InputError(
+            f"configuration of the run in {workdir}",
+            found="; ".join(differing[:12]) + (" ..." if len(differing) > 12 else ""),
+            expected="the configuration this run was started with",
+            fix="undo the change, or start a new run with another --workdir",
+        )
+
+
+def _flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def abstract(tree: Any, shardings: Any) -> Any:
+    """ShapeDtypeStructs of a tree, with shardings, as `Checkpoints.restore` wants them."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        tree,
+        shardings,
+    )
