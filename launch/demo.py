@@ -1,7 +1,7 @@
 """The main job, end to end: expert demonstrations -> RLDS -> training -> LIBERO evaluation.
 
-`make demo` runs it. Each stage is one of the project's own commands, printed before it runs, and each
-continues where it stopped, so an interrupted demo is continued by running it again.
+`make demo` runs it. Each stage is one of the project's own commands, printed before it runs, and
+each continues where it stopped, so an interrupted demo is continued by running it again.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ def main() -> None:
 def report(rows: dict[str, list[dict]], seconds: float) -> None:
     """Prints the table of all policies and, last, the line that machines read."""
     print(
-        f"\n{'policy':18} {'placement':10} {'success':>9}  95 % interval   (took {seconds / 60:.1f} min)"
+        f"\n{'policy':18} {'placement':10} {'success':>9}  95 % interval"
+        f"   (took {seconds / 60:.1f} min)"
     )
     for name, summaries in rows.items():
         for s in summaries:

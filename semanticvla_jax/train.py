@@ -1,7 +1,9 @@
-"""Trains a policy: `python -m semanticvla_jax.train --config configs/NAME.py --workdir DIR [--config.x=y]`.
+"""Trains a policy.
 
-Rerunning the same command continues from the last checkpoint; priority: a checkpoint in --workdir, else
-from scratch. The finished parameters do not depend on interruptions.
+    python -m semanticvla_jax.train --config configs/NAME.py --workdir DIR [--config.x=y]
+
+Rerunning the same command continues from the last checkpoint; priority: a checkpoint in --workdir,
+else from scratch. The finished parameters do not depend on interruptions.
 """
 
 from __future__ import annotations
@@ -156,8 +158,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
 
 
 def run_steps(trainer, state, frozen, checkpoints, writer, start: int) -> dict[str, float]:
-    """The loop. Each step's loss is read after the next one has been dispatched, so the device never
-    waits, and nothing is saved before every loss up to it was seen to be finite."""
+    """The loop. Each step's loss is read after the next one has been dispatched, so the device
+    never waits, and nothing is saved before every loss up to it was seen to be finite."""
     config, batches, last = trainer.config, iter(trainer.data), {}
     pending = None
     bar = tqdm(
@@ -194,8 +196,8 @@ def check_finite(step: int, step_metrics: dict) -> dict[str, float]:
     values = {name: float(value) for name, value in step_metrics.items()}
     if not math.isfinite(values["loss"]):
         raise NonFiniteLoss(
-            f"loss is {values['loss']} at step {step} ({values}). The last checkpoint is from before; "
-            "lower config.optimizer.learning_rate or check the dataset, then rerun to continue."
+            f"loss is {values['loss']} at step {step} ({values}). The last checkpoint is from "
+            "before; lower config.optimizer.learning_rate or check the dataset, then rerun."
         )
     return values
 

@@ -1,7 +1,8 @@
-"""Orbax checkpoints: parameters, optimizer, data position, configuration and statistics in one step.
+"""Orbax checkpoints: parameters, optimizer, data position, configuration and statistics.
 
-Layout: WORKDIR/checkpoints/STEP/{params,optimizer,data,meta}. A step directory is complete or absent:
-Orbax writes to a temporary name and renames, so a kill at any moment leaves the previous step intact.
+Layout: WORKDIR/checkpoints/STEP/{params,optimizer,data,meta}. A step directory is complete or
+absent: Orbax writes to a temporary name and renames, so a kill at any moment leaves the previous
+step intact.
 """
 
 from __future__ import annotations

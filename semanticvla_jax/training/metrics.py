@@ -12,8 +12,8 @@ from tensorboardX import SummaryWriter
 class MetricsWriter:
     """Appends one JSON object per logged step to WORKDIR/metrics.jsonl and to TensorBoard events.
 
-    Rows beyond `resume_step`, written by a run that was killed after its last checkpoint, are dropped,
-    because the resumed run writes them again.
+    Rows beyond `resume_step`, written by a run that was killed after its last checkpoint, are
+    dropped, because the resumed run writes them again.
     """
 
     def __init__(self, workdir: str | Path, *, resume_step: int = 0):

@@ -43,8 +43,9 @@ def build(
     """The optimizer of a configuration, for the trainable part of the parameters.
 
     Args:
-      config: `config.optimizer`: learning_rate, warmup_steps, decay_steps, final_learning_rate, b1, b2,
-        eps, weight_decay, decay_mask (regex of names that decay), clip_norm (0 = off), groups.
+      config: `config.optimizer`: learning_rate, warmup_steps, decay_steps, final_learning_rate, b1,
+        b2, eps, weight_decay, decay_mask (regex of names that decay), clip_norm (0 = off), groups
+        (ordered (regex, learning-rate multiplier); None freezes).
       trainable: nested dict of trainable parameters or their shapes.
       total_steps: length of the run.
 

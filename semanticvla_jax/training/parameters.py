@@ -1,8 +1,7 @@
-"""One mechanism selects parameters everywhere: an ordered list of (regex, value), first full match wins.
+"""One mechanism selects parameters everywhere: ordered (regex, value) rules, first full match wins.
 
-Freezing, learning rates, weight decay and sharding all use it. A parameter that no rule matches is an
-error, and so is a rule that matches nothing it was meant for (a misspelt name would otherwise freeze
-or train the wrong part in silence).
+Freezing, learning rates, weight decay and sharding all use it. A parameter that no rule matches is
+an error that also lists the rules that matched nothing, where a misspelt name shows.
 """
 
 from __future__ import annotations

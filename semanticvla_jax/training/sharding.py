@@ -27,7 +27,7 @@ PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
 
 
 def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
-    """A mesh over all devices; -1 for `data` takes what the other axes leave. One device is a mesh of one.
+    """A mesh over all devices; one device is a mesh of one. `data=-1` takes what the others leave.
 
     Raises:
       InputError: the axes do not multiply to the number of devices.

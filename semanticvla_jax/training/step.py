@@ -24,7 +24,7 @@ class TrainState:
 
 
 def group_weights(robot: RobotSpec, weights: Mapping[str, float]) -> jax.Array:
-    """Per-dimension loss weights f32[A] from per-group ones, e.g. {'rotation': 0.3}; others are 1."""
+    """Per-dimension loss weights f32[A] from per-group ones ({'rotation': 0.3}); others are 1."""
     dims = [1.0] * len(robot.action_names)
     for group, indices in robot.action_groups.items():
         for index in indices:

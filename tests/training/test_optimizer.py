@@ -1,0 +1,74 @@
+"""Schedule, freezing, per-group rates, decay masks."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from semanticvla_jax.training import optimizer
+
+
+def settings(**changes):
+    return ConfigDict(
+        dict(
+            learning_rate=0.1,
+            warmup_steps=0,
+            decay_steps=10,
+            final_learning_rate=0.1,
+            b1=0.9,
+            b2=0.999,
+            eps=1e-8,
+            weight_decay=0.0,
+            decay_mask=".*kernel",
+            clip_norm=0.0,
+            groups=((".*", 1.0),),
+        )
+        | changes
+    )
+
+
+def test_warmup_then_cosine_by_hand():
+    rate = optimizer.schedule(1.0, warmup_steps=4, decay_steps=8, final=0.0, total_steps=12)
+    np.testing.assert_allclose(rate(2), 0.5)
+    np.testing.assert_allclose(rate(4), 1.0)
+    np.testing.assert_allclose(rate(8), 0.5, atol=1e-6)
+    np.testing.assert_allclose(rate(12), 0.0, atol=1e-6)
+
+
+def test_released_schedule(shared_dir):
+    table = json.loads((shared_dir / "goldens/h_lr_schedule.json").read_text())["table"]
+    rate = optimizer.schedule(
+        5e-4, warmup_steps=2000, decay_steps=80_000, final=1e-5, total_steps=80_005
+    )
+    for step, expected in table.items():
+        assert float(rate(int(step))) == pytest.approx(expected, abs=2e-10), step
+
+
+def test_first_adam_step_moves_each_group_by_its_own_rate():
+    params = {"slow": {"kernel": jnp.ones(2)}, "fast": {"kernel": jnp.ones(2)}}
+    config = settings(groups=(("slow/.*", 0.1), (".*", 1.0)))
+    transform, _ = optimizer.build(config, params, total_steps=10)
+    gradients = jax.tree.map(lambda p: 3.0 * p, params)
+    updates, _ = transform.update(gradients, transform.init(params), params)
+    moved = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(moved["fast"]["kernel"], 0.9, rtol=1e-6)
+    np.testing.assert_allclose(moved["slow"]["kernel"], 0.99, rtol=1e-6)
+
+
+def test_only_masked_names_decay():
+    params = {"a": {"kernel": jnp.ones(1), "bias": jnp.ones(1)}}
+    transform, _ = optimizer.build(settings(weight_decay=0.5), params, total_steps=10)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = transform.update(zero, transform.init(params), params)
+    np.testing.assert_allclose(updates["a"]["kernel"], -0.05, rtol=1e-6)
+    np.testing.assert_allclose(updates["a"]["bias"], 0.0)
+
+
+def test_no_rate_means_frozen():
+    params = {"tower": {"kernel": jnp.ones(1)}, "head": {"kernel": jnp.ones(1)}}
+    names = optimizer.trainable_names(params, (("tower/.*", None), (".*", 1.0)))
+    assert names == {"tower/kernel": False, "head/kernel": True}
