@@ -1,0 +1,1 @@
+"""LIBERO on a machine without a display: environment, assets, expert and rollouts."""
