@@ -1,0 +1,165 @@
+"""Grasp planning from collision geometry: where the hand goes and how it is turned.
+
+Two styles, both with the hand pointing down. *Solid*: both fingers around the object, at the
+height and angle where it is narrow. *Rim*: one finger inside and one outside the wall of a
+bowl, mug or plate, jaw axis radial. Candidates are scored by a cost; the least costly wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from semanticvla_jax.libero.expert_motion import TIP_BELOW_SITE
+from semanticvla_jax.libero.expert_scene import Scene
+
+RIM_CATEGORIES = ("bowl", "mug", "plate", "ramekin")
+
+MAX_JAW_WIDTH = 0.074  # m, usable (the jaws open to 0.08)
+RIM_OPENING, SOLID_OPENING = 0.070, 0.078  # m between the fingers while approaching
+FINGER_THICKNESS, FINGER_WIDTH = 0.012, 0.022  # m along and across the jaw axis
+PALM_ABOVE_SITE = 0.040  # m from the grip site up to the palm
+PALM_HALF_LENGTH, PALM_HALF_WIDTH = 0.10, 0.03  # m along and across the jaw axis
+APPROACH_HEIGHT = 0.060  # m above the grasp from which the hand comes down
+RIM_DEPTH = 0.022  # m from the rim down to the grip site
+RIM_BAND = 0.006  # m below the top that still counts as rim
+FLOOR_CLEARANCE = 0.013  # m kept between the grip site and the object's bottom
+HOME_YAW = np.pi / 2  # jaw axis at the start of an episode
+
+COST_PER_HIT = 5.0
+COST_PER_RADIAN_FROM_HOME = {"rim": 2.0, "solid": 1.0}
+COST_OF_FAR_SIDE = 0.4  # a rim is best taken at the side of +y
+COST_PER_METRE_WIDTH, COST_PER_METRE_OFF_MIDDLE = 20.0, 15.0
+COST_OF_PALM_ON_OBJECT = 10 * COST_PER_HIT
+RETRY_NOISE = {"rim": 1.8, "solid": 1.5}  # cost noise per earlier attempt, to try something else
+
+CountHits = Callable[[np.ndarray], int]
+
+
+@dataclass(frozen=True)
+class Grasp:
+    """position: grip site f64[3] in m; yaw: jaw axis in rad; width: m the jaws span; hits: sample
+    points of the approaching hand that lie inside obstacles (0 = free)."""
+
+    position: np.ndarray
+    yaw: float
+    width: float
+    hits: int
+
+
+def is_rim_object(name: str) -> bool:
+    return any(category in name for category in RIM_CATEGORIES)
+
+
+def hand_samples(position: np.ndarray, yaw: float, opening: float) -> np.ndarray:
+    """Sample points of both fingers and the palm, f64[P, 3], for a hand pointing down."""
+    fingers = [
+        (side * (opening / 2 + 0.002 + depth * FINGER_THICKNESS), across * FINGER_WIDTH, height)
+        for side in (-1, 1)
+        for depth in (0.0, 0.5, 1.0)
+        for across in (-0.5, 0.0, 0.5)
+        for height in (-TIP_BELOW_SITE, 0.0, 0.02, 0.04, 0.06)
+    ]
+    palm = [
+        (along, across, height)
+        for along in np.linspace(-PALM_HALF_LENGTH, PALM_HALF_LENGTH, 7)
+        for across in (-PALM_HALF_WIDTH, 0.0, PALM_HALF_WIDTH)
+        for height in (PALM_ABOVE_SITE, PALM_ABOVE_SITE + 0.03)
+    ]
+    c, s = np.cos(yaw), np.sin(yaw)
+    turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    return position + np.array(fingers + palm) @ turn.T
+
+
+def yaw_from_home(yaw: float) -> float:
+    """Angle in rad between a jaw axis and its home direction, jaws being half-turn symmetric."""
+    return abs((yaw - HOME_YAW + np.pi / 2) % np.pi - np.pi / 2)
+
+
+def rim_candidates(
+    points: np.ndarray, count_hits: CountHits, depth: float = RIM_DEPTH
+) -> list[tuple[float, Grasp]]:
+    """(cost, grasp) at 36 places around the rim of the object with surface `points` f64[P, 3]."""
+    top = points[:, 2].max()
+    center = (points[:, :2].max(axis=0) + points[:, :2].min(axis=0)) / 2
+    rim_points = points[points[:, 2] > top - RIM_BAND, :2]
+    radius = np.median(np.linalg.norm(rim_points - center, axis=1))
+    candidates = []
+    for angle in np.linspace(0, 2 * np.pi, 36, endpoint=False):
+        outward = np.array([np.cos(angle), np.sin(angle)])
+        position = np.append(center + radius * outward, top - depth)
+        above = position + [0.0, 0.0, APPROACH_HEIGHT / 2]
+        hits = sum(count_hits(hand_samples(at, angle, RIM_OPENING)) for at in (position, above))
+        cost = (
+            COST_PER_HIT * hits
+            + COST_PER_RADIAN_FROM_HOME["rim"] * yaw_from_home(angle)
+            + COST_OF_FAR_SIDE * (1 - np.sin(angle))
+        )
+        candidates.append((cost, Grasp(position, angle % np.pi, 2 * radius, hits)))
+    return candidates
+
+
+def solid_heights(bottom: float, top: float) -> np.ndarray:
+    """Grip-site heights to try: near the top, and near the floor for flat objects."""
+    wanted = np.append(np.linspace(top - PALM_ABOVE_SITE + 0.004, top - 0.010, 6), bottom + 0.016)
+    lowest = bottom + FLOOR_CLEARANCE
+    return np.unique(np.clip(wanted, lowest, max(lowest, top - 0.008)).round(3))
+
+
+def solid_candidates(points: np.ndarray, count_hits: CountHits) -> list[tuple[float, Grasp]]:
+    """(cost, grasp) around the object at several heights and 24 angles where it fits the jaws."""
+    bottom, top = points[:, 2].min(), points[:, 2].max()
+    candidates = []
+    for height in solid_heights(bottom, top):
+        near_jaws = (points[:, 2] > height - 0.015) & (points[:, 2] < height + 0.012)
+        slab = points[near_jaws, :2] if near_jaws.sum() >= 8 else points[:, :2]
+        for yaw in np.linspace(0, np.pi, 24, endpoint=False):
+            jaw, across = np.array([np.cos(yaw), np.sin(yaw)]), np.array([-np.sin(yaw), np.cos(yaw)])
+            width = np.ptp(slab @ jaw)
+            if width > MAX_JAW_WIDTH:
+                continue
+            middle = [((slab @ axis).max() + (slab @ axis).min()) / 2 for axis in (jaw, across)]
+            position = np.append(middle[0] * jaw + middle[1] * across, height)
+            hand = hand_samples(position, yaw, SOLID_OPENING)
+            hits = count_hits(hand) + int((hand[:, 2] < bottom - 0.002).sum())
+            cost = (
+                COST_PER_HIT * hits
+                + COST_PER_RADIAN_FROM_HOME["solid"] * yaw_from_home(yaw)
+                + COST_PER_METRE_WIDTH * width
+                + COST_PER_METRE_OFF_MIDDLE * abs(height - (bottom + top) / 2)
+                + COST_OF_PALM_ON_OBJECT * (top > height + PALM_ABOVE_SITE)
+            )
+            candidates.append((cost, Grasp(position, yaw, width, hits)))
+    return candidates
+
+
+def top_grasp(points: np.ndarray) -> Grasp:
+    """Last resort where nothing fits: the middle of the object from above."""
+    bottom, top = points[:, 2].min(), points[:, 2].max()
+    center = (points[:, :2].max(axis=0) + points[:, :2].min(axis=0)) / 2
+    position = np.append(center, max(bottom + TIP_BELOW_SITE, top - 0.03))
+    return Grasp(position, HOME_YAW, np.inf, 0)
+
+
+def plan_grasp(
+    scene: Scene,
+    name: str,
+    rng: np.random.Generator,
+    attempt: int = 0,
+    rim_depth: float = RIM_DEPTH,
+) -> Grasp:
+    """The best grasp of an object; later attempts add noise to the costs."""
+    points = scene.object_points(name)
+    reach = np.linalg.norm(np.ptp(points, axis=0)) / 2 + 0.2
+    obstacles = scene.obstacles((name,)).near(scene.object_position(name), reach)
+    if is_rim_object(name):
+        style, candidates = "rim", rim_candidates(points, obstacles.count_inside, rim_depth)
+    else:
+        style, candidates = "solid", solid_candidates(points, obstacles.count_inside)
+    if not candidates:
+        return top_grasp(points)
+    noise = attempt * RETRY_NOISE[style] * rng.random(len(candidates))
+    costs = np.array([cost for cost, _ in candidates]) + noise
+    return candidates[int(costs.argmin())][1]
