@@ -1,0 +1,1 @@
+"""Demonstrations to batches: RLDS files, images, normalisation, chunks. TensorFlow-free."""

@@ -1,0 +1,239 @@
+"""Datasets to batches: a deterministic, shardable, resumable stream for the training loop.
+
+A batch depends only on (datasets, options, seed, its number), never on threads, workers or
+interruptions, so the number of the next batch is all there is to save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grain
+import numpy as np
+
+from semanticvla_jax.data import chunks, normalization
+from semanticvla_jax.data.normalization import DatasetStatistics
+from semanticvla_jax.data.options import DataOptions
+from semanticvla_jax.data.rlds import RldsDataset, open_datasets
+from semanticvla_jax.data.transforms import ImageTransform
+from semanticvla_jax.errors import InputError
+from semanticvla_jax.robots import RobotSpec
+from semanticvla_jax.text.tokenizers import PromptTokenizer
+
+Batch = dict[str, np.ndarray]
+
+
+def open_training_data(
+    config: Mapping[str, Any],
+    robot: RobotSpec,
+    batch_size: int,
+    seed: int,
+    *,
+    shard_index: int = 0,
+    shard_count: int = 1,
+) -> TrainingData:
+    """Opens the datasets that `config.data` names.
+
+    Args:
+      config: entries of `DataOptions`.
+      robot: whose cameras, state and actions to read.
+      batch_size: of all hosts together.
+      seed: of order and augmentation.
+      shard_index, shard_count: this host's share of every batch.
+
+    Raises:
+      InputError: missing, empty or damaged data, data of another robot, bad options.
+    """
+    options = DataOptions.of(config)
+    if batch_size % shard_count:
+        raise InputError(
+            "batch size",
+            found=f"{batch_size} on {shard_count} hosts",
+            expected="a multiple of the number of hosts",
+            fix="change config.batch_size",
+        )
+    datasets = [
+        dataset for path in options.path.split(",") for dataset in open_datasets(path, robot)
+    ]
+    _check_names(datasets)
+    statistics = {
+        dataset.name: DatasetStatistics.of(
+            robot, dataset.states, dataset.actions, dataset.episode_count
+        )
+        for dataset in datasets
+    }
+    tokenizer = options.tokenizer()
+    training, validation = [], []
+    for dataset in datasets:
+        episodes = chunks.split_episodes(dataset.episode_count, options.validation_every)
+        for numbers, sources in zip(episodes, (training, validation), strict=True):
+            if len(numbers) or sources is training:
+                sources.append(
+                    chunks.ChunkSource.of(
+                        dataset,
+                        numbers,
+                        statistics[dataset.name],
+                        robot,
+                        tokenizer,
+                        chunks.find_tail(options.tail),
+                    )
+                )
+    transform = options.image_transform()
+    batches = training_batches(training, transform, seed, options.weights)
+    return TrainingData(
+        batches=batches[shard_index::shard_count].batch(
+            batch_size // shard_count, drop_remainder=True
+        ),
+        validation=tuple(validation),
+        transform=transform,
+        tokenizer=tokenizer,
+        statistics=normalization.to_json(statistics),
+        description=_describe(datasets, sum(map(len, training))),
+        threads=options.threads,
+        workers=options.workers,
+    )
+
+
+def training_batches(
+    sources: Sequence[chunks.ChunkSource],
+    transform: ImageTransform,
+    seed: int,
+    weights: Sequence[float] = (),
+) -> grain.MapDataset:
+    """An endless, globally shuffled sequence of augmented samples, reshuffled every epoch.
+
+    Args:
+      sources: one per dataset.
+      transform: of the images.
+      seed: of order and augmentation.
+      weights: multiply each dataset's share, which is otherwise its number of samples.
+
+    Raises:
+      InputError: not one weight per dataset, or one that is not positive.
+    """
+    if not len(weights):
+        ordered = grain.MapDataset.concatenate(list(map(grain.MapDataset.source, sources)))
+        ordered = ordered.seed(seed).shuffle().repeat()
+    elif len(weights) != len(sources) or min(weights) <= 0:
+        raise InputError(
+            "config.data.weights",
+            found=tuple(weights),
+            expected=f"{len(sources)} positive numbers, one per dataset",
+            fix="correct config.data.weights, or leave it empty",
+        )
+    else:
+        ordered = grain.MapDataset.mix(
+            [
+                grain.MapDataset.source(source).seed(seed + number).shuffle().repeat()
+                for number, source in enumerate(sources)
+            ],
+            [weight * len(source) for weight, source in zip(weights, sources, strict=True)],
+        ).seed(seed)
+    return ordered.random_map(chunks.TrainingSample(transform))
+
+
+@dataclass
+class TrainingData:
+    """What the training loop needs of its data.
+
+    Iterating continues at the current position, and moves it.
+
+    Attributes:
+      batches: endless sequence of this host's batches.
+      validation: sources of the held-out episodes.
+      transform: of the images.
+      tokenizer: of the instructions.
+      statistics: of every dataset, in the layout of `dataset_statistics.json`.
+      description: one line for people.
+      threads, workers: that prepare batches ahead.
+      position: number of the next batch.
+    """
+
+    batches: grain.MapDataset = field(repr=False)
+    validation: tuple[chunks.ChunkSource, ...] = field(repr=False)
+    transform: ImageTransform
+    tokenizer: PromptTokenizer
+    statistics: dict[str, Any] = field(repr=False)
+    description: str
+    threads: int = 2
+    workers: int = 0
+    position: int = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Endless.
+
+        Yields:
+          images uint8[B, I, H, W, 3], state f32[B, S], actions f32[B, K, A], prompt_ids
+          int32[B, P], prompt_mask bool[B, P], text_ids int32[B, M].
+        """
+        for batch in self._prefetched():
+            self.position += 1
+            yield batch
+
+    def _prefetched(self) -> grain.IterDataset:
+        ahead = self.batches[self.position :].to_iter_dataset(
+            grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=2 * self.threads)
+        )
+        if self.workers:
+            ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(num_workers=self.workers))
+        return ahead
+
+    def peek(self) -> list[Batch]:
+        """The next batch, alone in a list; the position stays."""
+        return [self.batches[self.position]]
+
+    def validation_batches(self, count: int, batch_size: int) -> Iterator[Batch]:
+        """The same `count` batches of held-out episodes every time, images as at rollout.
+
+        Raises:
+          InputError: no episode is held out.
+        """
+        if not self.validation:
+            raise InputError(
+                "validation",
+                found="no held-out episode",
+                expected="at least one",
+                fix="lower config.data.validation_every below the number of episodes",
+            )
+        samples = grain.MapDataset.concatenate(
+            list(map(grain.MapDataset.source, self.validation))
+        ).seed(0)
+        batches = (
+            samples.shuffle()
+            .repeat()
+            .map(chunks.ValidationSample(self.transform))
+            .batch(batch_size, drop_remainder=True)
+        )
+        for number in range(count):
+            yield batches[number]
+
+    def get_state(self) -> dict[str, int]:
+        """The position, as JSON."""
+        return {"next_batch": self.position}
+
+    def set_state(self, state: Mapping[str, int]) -> None:
+        """Continues at a saved position."""
+        self.position = int(state["next_batch"])
+
+
+def _check_names(datasets: Sequence[RldsDataset]) -> None:
+    names = [dataset.name for dataset in datasets]
+    if len(set(names)) < len(names):
+        raise InputError(
+            "config.data.path",
+            found=f"datasets {', '.join(names)}",
+            expected="every dataset once; names key their statistics",
+            fix="remove or rename the double one",
+        )
+
+
+def _describe(datasets: Sequence[RldsDataset], samples: int) -> str:
+    episodes = sum(dataset.episode_count for dataset in datasets)
+    steps = sum(dataset.frame_count for dataset in datasets)
+    instructions = {text for dataset in datasets for text in dataset.instructions}
+    return (
+        f"{', '.join(dataset.name for dataset in datasets)}: {episodes:,} episodes, "
+        f"{steps:,} steps, {len(instructions)} instructions, {samples:,} training samples"
+    )
