@@ -1,0 +1,1 @@
+"""SemanticVLA in Flax linen: seven slots {siglip, dino, fuser, pruners, llm, coupler, head}."""

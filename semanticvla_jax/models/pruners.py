@@ -1,0 +1,250 @@
+"""Semantic-guided pruners: what each vision tower is told about the instruction, and what it hands on.
+
+A pruner offers two methods, so that any pruner can stand at either tower:
+  condition(language) -> (queries to append, modulations of the tower's blocks), each or None;
+  select(patches, queries, words, words_mask, noise) -> Selection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from semanticvla_jax.models.layers import MLP, Dense
+from semanticvla_jax.models.text import TextTower
+from semanticvla_jax.models.vit import Modulation
+
+
+class Selection(NamedTuple):
+    """What a pruner keeps of n images.
+
+    anchors: [n, h, D] tokens that meet the other tower's anchors, in raster or query order.
+    cues: [n, k, D] tokens that go to the language model by themselves; k may be 0.
+    details: arrays that explain the choice, all with leading n.
+    """
+
+    anchors: jax.Array
+    cues: jax.Array
+    details: dict[str, jax.Array]
+
+
+def mean_without_pads(embeddings: jax.Array, valid: jax.Array) -> jax.Array:
+    """[B, P, d], bool[B, P] -> [B, d], the mean of the valid positions."""
+    weights = valid.astype(embeddings.dtype)[..., None]
+    return (embeddings * weights).sum(1) / weights.sum(1)
+
+
+def mean_with_pads(embeddings: jax.Array, valid: jax.Array) -> jax.Array:
+    """The mean of all positions, as the released training does: depends on the batch's padding."""
+    del valid
+    return embeddings.mean(1)
+
+
+def top_k_in_order(scores: jax.Array, k: int) -> jax.Array:
+    """f32[n, N] -> int32[n, k]: indices of the k largest, ascending."""
+    return jnp.sort(jax.lax.top_k(scores, k)[1], axis=-1)
+
+
+def take_rows(x: jax.Array, index: jax.Array) -> jax.Array:
+    """x[n, N, D], int32[n, k] -> [n, k, D]."""
+    return jnp.take_along_axis(x, index[..., None], axis=1)
+
+
+def unit(x: jax.Array) -> jax.Array:
+    """Rows divided by max(norm, 1e-12)."""
+    squared = jnp.square(x.astype(jnp.float32)).sum(-1, keepdims=True)
+    return (x * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))).astype(x.dtype)
+
+
+class InstructionDrivenPruner(nn.Module):
+    """ID-Pruner (eq. 2-5; released TextGuidedSampler): the instruction picks patches and gathers cues.
+
+    S[i, j] = cosine of patch i and projected word j; hidden words get -1.
+    Anchors (L->V): the `anchors` patches with the largest mean over all words, in raster order.
+    Cues (V->L): for each of the `cues` words with the largest mean over all patches, in order, the
+    patches' average under softmax_i(S[i, word] / temperature).
+
+    Attributes:
+      width: of the tower.
+      noise: std of the Gaussian noise added to S in training, before words are hidden.
+      pad_id: text id that is hidden, from the encoder too (SigLIP's pad is also its end token).
+    """
+
+    text_encoder: TextTower
+    width: int
+    anchors: int = 32
+    cues: int = 5
+    temperature: float = 1.0
+    noise: float = 0.1
+    pad_id: int = 1
+    activation: str = "gelu_exact"
+    kernel_init: str = "torch"
+    dense: Callable[..., nn.Module] = Dense
+
+    def setup(self):
+        self.text_projector = MLP(
+            (self.width, self.width), self.activation, self.kernel_init, dense=self.dense
+        )
+
+    def condition(self, language: jax.Array) -> tuple[None, None]:
+        """The tower itself runs as it is."""
+        return None, None
+
+    def read(self, text_ids: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """int32[B, M] -> words in the tower's space [B, M, width], mask bool[B, M]."""
+        mask = text_ids != self.pad_id
+        return self.text_projector(self.text_encoder(text_ids, mask)), mask
+
+    def select(
+        self,
+        patches: jax.Array,
+        queries: jax.Array,
+        words: jax.Array,
+        words_mask: jax.Array,
+        noise: jax.Array | None,
+    ) -> Selection:
+        """patches[n, N, D], words[n, M, D], words_mask bool[n, M], noise f32[n, N, M] ~ N(0, 1) or None."""
+        similarity = jnp.einsum("nid,njd->nij", unit(patches), unit(words)).astype(jnp.float32)
+        if noise is not None:
+            similarity = similarity + self.noise * noise
+        similarity = jnp.where(words_mask[:, None, :], similarity, -1.0)
+        kept = top_k_in_order(jax.lax.stop_gradient(similarity).mean(2), self.anchors)
+        chosen = top_k_in_order(jax.lax.stop_gradient(similarity).mean(1), self.cues)
+        columns = jnp.take_along_axis(similarity, chosen[:, None, :], axis=2)
+        attention = jax.nn.softmax(columns / self.temperature, axis=1).astype(patches.dtype)
+        return Selection(
+            anchors=take_rows(patches, kept),
+            cues=jnp.einsum("nik,nid->nkd", attention, patches),
+            details={
+                "similarity": similarity,
+                "kept_patches": kept,
+                "cue_words": chosen,
+                "cue_attention": attention,
+            },
+        )
+
+
+class FiLM(nn.Module):
+    """Feature-wise modulation (eq. 6): language [B, d] -> (scale, shift), each [B, width]."""
+
+    width: int
+    kernel_init: str = "torch"
+    dense: Callable[..., nn.Module] = Dense
+
+    @nn.compact
+    def __call__(self, language: jax.Array) -> Modulation:
+        return (
+            self.dense(self.width, kernel_init=self.kernel_init, name="scale")(language),
+            self.dense(self.width, kernel_init=self.kernel_init, name="shift")(language),
+        )
+
+
+QUERY_INITIALIZERS = {
+    "normal_1": nn.initializers.normal(1.0),
+    "normal_0.1": nn.initializers.normal(0.1),
+    "zeros": nn.initializers.zeros,
+}
+
+
+class SpatialAggregationPruner(nn.Module):
+    """SA-Pruner (eq. 6-7): aggregation tokens ride through a tower whose blocks the language modulates.
+
+    Attributes:
+      width, depth: of the tower.
+      queries: number of aggregation tokens.
+      query_init: the released code starts from N(0, 1), the paper from zeros.
+      film: modulate the blocks.
+    """
+
+    width: int
+    depth: int
+    queries: int = 32
+    query_init: str = "normal_1"
+    film: bool = True
+    kernel_init: str = "torch"
+    dense: Callable[..., nn.Module] = Dense
+    param_dtype: Any = jnp.float32
+
+    def setup(self):
+        self.vision_queries = self.param(
+            "queries",
+            QUERY_INITIALIZERS[self.query_init],
+            (self.queries, self.width),
+            self.param_dtype,
+        )
+        if self.film:
+            self.films = [FiLM(self.width, self.kernel_init, self.dense) for _ in range(self.depth)]
+
+    def condition(self, language: jax.Array) -> tuple[jax.Array, list[Modulation] | None]:
+        """language[B, d] -> queries [Q, D] and (scale, shift) of each block, each [B, D]."""
+        return self.vision_queries, [film(language) for film in self.films] if self.film else None
+
+    def read(self, text_ids: jax.Array) -> tuple[None, None]:
+        return None, None
+
+    def select(self, patches, queries, words, words_mask, noise) -> Selection:
+        """Only the aggregation tokens go on."""
+        return Selection(anchors=queries, cues=queries[:, :0], details={})
+
+
+class KeepAll(nn.Module):
+    """No pruning: all patches go on."""
+
+    def condition(self, language: jax.Array) -> tuple[None, None]:
+        return None, None
+
+    def read(self, text_ids: jax.Array) -> tuple[None, None]:
+        return None, None
+
+    def select(self, patches, queries, words, words_mask, noise) -> Selection:
+        return Selection(anchors=patches, cues=patches[:, :0], details={})
+
+
+class Pruners(nn.Module):
+    """The pruner of each tower, and how the language vector for both is pooled."""
+
+    siglip: nn.Module
+    dino: nn.Module
+    pooling: Callable[[jax.Array, jax.Array], jax.Array] = mean_without_pads
+
+    def condition(self, embeddings: jax.Array, valid: jax.Array) -> dict[str, tuple]:
+        """Token embeddings [B, P, d], bool[B, P] -> {tower: (queries, modulations)}."""
+        language = self.pooling(embeddings, valid)
+        return {"siglip": self.siglip.condition(language), "dino": self.dino.condition(language)}
+
+    def select(
+        self,
+        siglip: tuple[jax.Array, jax.Array],
+        dino: tuple[jax.Array, jax.Array],
+        text_ids: jax.Array,
+        noise: jax.Array | None = None,
+        train: bool = False,
+    ) -> dict[str, Selection]:
+        """What each tower hands on.
+
+        Args:
+          siglip, dino: (patches [B I, N, D], queries [B I, Q, D]) of each tower.
+          text_ids: int32[B, M].
+          noise: f32[B, I, N, M] ~ N(0, 1) to use in training instead of drawing from rng 'noise'.
+          train: add noise.
+        """
+        return {
+            "siglip": self._select(self.siglip, siglip, text_ids, noise, train),
+            "dino": self._select(self.dino, dino, text_ids, noise, train),
+        }
+
+    def _select(self, pruner, features, text_ids, noise, train) -> Selection:
+        patches, queries = features
+        words, mask = pruner.read(text_ids)
+        if words is not None:
+            images = patches.shape[0] // words.shape[0]
+            words, mask = jnp.repeat(words, images, axis=0), jnp.repeat(mask, images, axis=0)
+            shape = (patches.shape[0], patches.shape[1], words.shape[1])
+            if train and noise is None and pruner.noise:
+                noise = jax.random.normal(self.make_rng("noise"), shape)
+            noise = noise.reshape(shape) if train and noise is not None else None
+        return pruner.select(patches, queries, words, mask, noise)

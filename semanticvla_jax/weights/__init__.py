@@ -1,0 +1,1 @@
+"""Weights in and out: rules from other formats' parameter names to ours."""
