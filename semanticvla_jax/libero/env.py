@@ -101,6 +101,9 @@ class LiberoEnv:
     def observe(self, images: bool = True) -> dict[str, np.ndarray]:
         """Observation named and laid out as one step of the public `*_no_noops` datasets.
 
+        Read at the end of the control step; robosuite's own observables, from which the public
+        datasets were recorded, are sampled one 2 ms physics step earlier (below 1 mm, 0.01 rad).
+
         Returns:
           image, wrist_image: uint8[image_size, image_size, 3], rotated by 180 degrees relative
             to the simulator's render (only if `images`).
