@@ -22,6 +22,16 @@ PULL_LEAD = 0.012  # m per step that the target runs ahead
 PULL_STEPS = 90
 OPENED = 0.152  # m of joint travel that counts as open
 
+PUSH_TILT = np.radians(50)  # of the hand while it pushes a drawer shut
+PUSH_STANDOFF = 0.05  # m before the handle or face where a push begins
+PUSH_LEAD = 0.03  # m the target is ahead of the handle
+PUSH_STEPS = 120
+DOOR_LEAD = 0.25  # rad the target is ahead of the door
+DOOR_SHARE = 0.65  # of the door's width from hinge to finger tips
+DOOR_OVERLAP = 0.02  # m of the grip site below the door's top
+FINGER_RADIUS = 0.012  # m from the grip site to the closed fingers' surface
+DRAWER_SHUT, DOOR_SHUT = -0.0005, 0.004  # m and rad of travel left that count as shut
+
 KNOB_TURN = 1.2  # rad; a stove is on from 0.5
 KNOB_LEAD = 0.06  # rad per step
 KNOB_ROTATION_GAIN = 3.0
@@ -33,8 +43,7 @@ KNOB_ATTEMPTS = 3
 
 def opening_direction(arm: Arm, joint: int) -> np.ndarray:
     """Horizontal unit vector in which a drawer moves when it opens, f64[3]."""
-    low, high = arm.scene.joint_range(joint)
-    direction = arm.scene.joint_axis(joint) * (-1.0 if abs(low) > abs(high) else 1.0)
+    direction = -shut_sign(arm, joint) * arm.scene.joint_axis(joint)
     direction[2] = 0.0
     return direction / np.linalg.norm(direction)
 
@@ -87,9 +96,90 @@ def open_drawer(arm: Arm, region: str) -> Skill:
 
 
 def close(arm: Arm, target: str) -> Skill:
-    """Push the drawer that holds the region `target`, or the door of the object `target`, shut."""
-    raise SkillFailed(f"close {target}: no skill yet")
-    yield
+    """Shut the drawer that holds the region `target`, or the door of the object `target`."""
+    if arm.scene.is_object(target):
+        yield from close_door(arm, target)
+    else:
+        yield from close_drawer(arm, target)
+
+
+def close_drawer(arm: Arm, region: str) -> Skill:
+    """Push the drawer's handle with closed finger tips, the hand leaning away from the cabinet."""
+    joint = arm.scene.slide_joint_of_region(region)
+    outward = opening_direction(arm, joint)
+    forward = -np.sin(PUSH_TILT) * outward - np.cos(PUSH_TILT) * UP
+    jaw_axis = np.cross(outward, UP)
+    if jaw_axis @ arm.scene.hand_rotation[:, 0] < 0:
+        jaw_axis = -jaw_axis
+    rotation = pointing_along(forward, jaw_axis)
+    handle = handle_position(arm, joint, outward)
+    arm.gripper = CLOSED
+    before = handle + PUSH_STANDOFF * outward
+    yield from arm.transit(before[:2], rotation, lowest_height=before[2] + 0.08)
+    yield from arm.goto(before, rotation, max_steps=50)
+    for _ in range(PUSH_STEPS):
+        if still_open(arm, joint) < DRAWER_SHUT:
+            break
+        way = (handle_position(arm, joint, outward) - before) @ outward - PUSH_LEAD
+        yield arm.action_towards(before + way * outward, rotation)
+    away = arm.scene.hand_position + 0.05 * outward + 0.08 * UP
+    yield from arm.goto(away, rotation, tolerance=0.03, rotation_tolerance=np.inf, max_steps=30)
+    if still_open(arm, joint) > DRAWER_SHUT:
+        raise SkillFailed(f"close {region}: {still_open(arm, joint):.3f} m still open")
+
+
+def close_door(arm: Arm, fixture: str) -> Skill:
+    """Follow the door's outer face along its arc with closed finger tips, hand pointing down."""
+    joint = arm.scene.hinge_joint_of_object(fixture)
+    rotation = pointing_down(closest_equivalent_yaw(np.pi / 2, arm.scene.hand_rotation))
+    arm.gripper = CLOSED
+    before = door_contact(arm, joint, ahead=0.0, standoff=PUSH_STANDOFF)
+    yield from arm.transit(before[:2], rotation, lowest_height=before[2] + 0.08)
+    yield from arm.goto(before, rotation, max_steps=50)
+    for _ in range(PUSH_STEPS):
+        if still_open(arm, joint) < DOOR_SHUT:
+            break
+        goal = door_contact(arm, joint, ahead=DOOR_LEAD, standoff=0.0)
+        yield arm.action_towards(goal, rotation)
+    away = arm.scene.hand_position + 0.10 * UP
+    yield from arm.goto(away, rotation, tolerance=0.03, max_steps=30)
+    if still_open(arm, joint) > DOOR_SHUT:
+        raise SkillFailed(f"close {fixture}: {still_open(arm, joint):.2f} rad still open")
+
+
+def door_contact(arm: Arm, joint: int, ahead: float, standoff: float) -> np.ndarray:
+    """Where the grip site pushes a door's outer face, f64[3].
+
+    ahead: rad further along the arc. standoff: m of air between finger tips and face.
+    """
+    boxes = arm.scene.boxes(arm.scene.joint_geoms(joint))
+    panel = int(boxes.halves.prod(axis=1).argmax())
+    hinge = arm.scene.joint_anchor(joint)
+    along = boxes.centers[panel] - hinge
+    turn = shut_sign(arm, joint) * arm.scene.joint_axis(joint)
+    push = np.cross(turn, along) * [1.0, 1.0, 0.0]
+    push /= np.linalg.norm(push)
+    width_axis = np.cross(push, UP) * np.sign(np.cross(push, UP) @ along)
+    extents = np.abs([push, width_axis, UP] @ boxes.rotations[panel]) @ boxes.halves[panel]
+    face = along @ push - extents[0] - FINGER_RADIUS - standoff
+    out = DOOR_SHARE * (along @ width_axis + extents[1])
+    angle = ahead * np.sign(turn[2])
+    c, s = np.cos(angle), np.sin(angle)
+    arc = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    contact = hinge + arc @ (face * push + out * width_axis)
+    contact[2] = boxes.centers[panel][2] + extents[2] - DOOR_OVERLAP
+    return contact
+
+
+def shut_sign(arm: Arm, joint: int) -> float:
+    """+1 if the joint's value grows while it shuts, -1 if it shrinks. Shut is near 0 either way."""
+    low, high = arm.scene.joint_range(joint)
+    return 1.0 if abs(low) > abs(high) else -1.0
+
+
+def still_open(arm: Arm, joint: int) -> float:
+    """Joint travel left until shut, m or rad; negative beyond the closed position."""
+    return -shut_sign(arm, joint) * arm.scene.joint_value(joint)
 
 
 def turn_knob(arm: Arm, fixture: str) -> Skill:

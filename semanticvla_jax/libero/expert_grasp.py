@@ -26,12 +26,15 @@ APPROACH_HEIGHT = 0.060  # m above the grasp from which the hand comes down
 RIM_DEPTH = 0.022  # m from the rim down to the grip site
 RIM_BAND = 0.006  # m below the top that still counts as rim
 FLOOR_CLEARANCE = 0.013  # m kept between the grip site and the object's bottom
+WRIST_ABOVE_SITE = 0.21  # m from the grip site up to the wrist, hand pointing down
+REACH = 0.75  # m from the shoulder to the wrist; beyond it the arm gets stretched out
 HOME_YAW = np.pi / 2  # jaw axis at the start of an episode
 
 COST_PER_HIT = 5.0
 COST_PER_RADIAN_FROM_HOME = {"rim": 2.0, "solid": 1.0}
 COST_OF_FAR_SIDE = 0.4  # a rim is best taken at the side of +y
 COST_PER_METRE_WIDTH, COST_PER_METRE_OFF_MIDDLE = 20.0, 15.0
+COST_PER_METRE_OUT_OF_REACH = 40.0
 COST_OF_PALM_ON_OBJECT = 10 * COST_PER_HIT
 RETRY_NOISE = {"rim": 1.8, "solid": 1.5}  # cost noise per earlier attempt, to try something else
 
@@ -116,7 +119,8 @@ def solid_candidates(points: np.ndarray, count_hits: CountHits) -> list[tuple[fl
         near_jaws = (points[:, 2] > height - 0.015) & (points[:, 2] < height + 0.012)
         slab = points[near_jaws, :2] if near_jaws.sum() >= 8 else points[:, :2]
         for yaw in np.linspace(0, np.pi, 24, endpoint=False):
-            jaw, across = np.array([np.cos(yaw), np.sin(yaw)]), np.array([-np.sin(yaw), np.cos(yaw)])
+            jaw = np.array([np.cos(yaw), np.sin(yaw)])
+            across = np.array([-jaw[1], jaw[0]])
             width = np.ptp(slab @ jaw)
             if width > MAX_JAW_WIDTH:
                 continue
@@ -143,6 +147,12 @@ def top_grasp(points: np.ndarray) -> Grasp:
     return Grasp(position, HOME_YAW, np.inf, 0)
 
 
+def out_of_reach(position: np.ndarray, shoulder: np.ndarray) -> float:
+    """Metres by which a downward grasp at `position` f64[3] overstretches the arm."""
+    wrist = position + [0.0, 0.0, WRIST_ABOVE_SITE]
+    return max(0.0, float(np.linalg.norm(wrist - shoulder)) - REACH)
+
+
 def plan_grasp(
     scene: Scene,
     name: str,
@@ -160,6 +170,9 @@ def plan_grasp(
         style, candidates = "solid", solid_candidates(points, obstacles.count_inside)
     if not candidates:
         return top_grasp(points)
-    noise = attempt * RETRY_NOISE[style] * rng.random(len(candidates))
-    costs = np.array([cost for cost, _ in candidates]) + noise
+    shoulder = scene.shoulder_position
+    stretch = [out_of_reach(grasp.position, shoulder) for _, grasp in candidates]
+    costs = np.array([cost for cost, _ in candidates])
+    costs += COST_PER_METRE_OUT_OF_REACH * np.array(stretch)
+    costs += attempt * RETRY_NOISE[style] * rng.random(len(candidates))
     return candidates[int(costs.argmin())][1]

@@ -188,7 +188,7 @@ class Arm:
         radius: float = 0.07,
         margin: float = 0.025,
     ) -> Motion:
-        """Above the obstacles to `xy`, but no higher than they need: far and high meets a joint limit.
+        """Above the obstacles to `xy`, but no higher than they need: the arm is short far and high.
 
         lowest_height: hand height in m at which the way may end. clearance_below: m that the hand
         and its load reach below the grip site. radius: half-width in m of the swept corridor.
@@ -202,11 +202,15 @@ class Arm:
             for point in waypoints
         ]
         heights = [max(pair) for pair in zip(heights, heights[1:] + heights[-1:], strict=True)]
-        passing = {"tolerance": 0.035, "max_steps": 25, "rotation_tolerance": np.inf}
         if start[2] < heights[0] - 0.01:
             rise = np.append(start[:2], heights[0])
-            yield from self.goto(rise, rotation, **(passing | {"tolerance": 0.015, "max_steps": 50}))
+            yield from self.goto(
+                rise, rotation, tolerance=0.015, rotation_tolerance=np.inf, max_steps=50
+            )
         for point, height in zip(waypoints[1:-1], heights[1:-1], strict=True):
-            yield from self.goto(np.append(point, height), rotation, **passing)
+            passed = np.append(point, height)
+            yield from self.goto(
+                passed, rotation, tolerance=0.035, rotation_tolerance=np.inf, max_steps=25
+            )
         end = np.append(xy, heights[-1])
         return (yield from self.goto(end, rotation, tolerance=TRANSIT_TOLERANCE, max_steps=60))

@@ -13,6 +13,7 @@ import numpy as np
 
 ROBOT_PREFIXES = ("robot0", "gripper0", "mount0")
 HAND_SITE = "gripper0_grip_site"
+SHOULDER_BODY = "robot0_link2"
 
 
 def unit_grid(samples_per_axis: int) -> np.ndarray:
@@ -23,7 +24,7 @@ def unit_grid(samples_per_axis: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Oriented boxes: centers f64[N, 3], rotations f64[N, 3, 3] (box to world), halves f64[N, 3]."""
+    """N oriented boxes: centers and half sizes f64[N, 3], rotations (box to world) f64[N, 3, 3]."""
 
     centers: np.ndarray
     rotations: np.ndarray
@@ -85,6 +86,10 @@ class Scene:
     def hand_rotation(self) -> np.ndarray:
         """Hand to world, f64[3, 3]: x = jaw axis, z = pointing direction."""
         return self.data.site_xmat[self._hand_site].reshape(3, 3).copy()
+
+    @property
+    def shoulder_position(self) -> np.ndarray:
+        return self.data.xpos[self.model.body(SHOULDER_BODY).id].copy()
 
     # ---- objects
 

@@ -29,14 +29,14 @@ class Episode:
 
 
 def placement_of(kind: str, index: int):
-    """Official state `index`, the same with jitter, or a draw of the task's own sampler."""
+    """Official state `index`, the same with jitter, or a jittered draw of the task's sampler."""
     from semanticvla_jax.libero import placement
 
     if kind == "official":
         return placement.Official(index)
     if kind == "jittered":
-        return placement.JitteredOfficial(index, seed=index, jitter=placement.Jitter())
-    return placement.Sampled(seed=index, jitter=None)
+        return placement.JitteredOfficial(index, seed=index)
+    return placement.Sampled(seed=index, jitter=placement.Jitter())
 
 
 def run_episode(env, placement, noise: float, seed: int) -> Episode:
