@@ -20,7 +20,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from semanticvla_jax import models, robots
+from semanticvla_jax import policy, robots
 from semanticvla_jax.data import loading
 from semanticvla_jax.errors import InputError, exit_on_input_error
 from semanticvla_jax.training import checkpoints as ckpt
@@ -46,9 +46,9 @@ class Trainer:
         self.data = loading.open_training_data(
             config.data, self.robot, config.batch_size, config.seed
         )
-        self.model = models.build(config.model.to_dict(), self.robot, self.data.tokenizer)
+        self.model = policy.build_model(config.model.to_dict(), self.robot, self.data.tokenizer)
         self.mesh = sharding.make_mesh(**config.mesh)
-        self.example = next(iter(self.data.peek()))
+        self.example = policy.example_batch(self.robot, config.data.image_size, self.data.tokenizer)
         self._plan_parameters()
         self.step_function = self._compile()
 
@@ -117,6 +117,7 @@ class Trainer:
                 "robot": self.robot.name,
                 "statistics": self.data.statistics,
                 "dataset": self.data.description,
+                "camera_size": self.data.camera_size,
             },
         )
 
@@ -146,7 +147,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
         state, frozen = trainer.restored(checkpoints, start)
     else:
         state, frozen = trainer.initial()
-        pictures.save_batch(trainer.example, trainer.robot, workdir / "first_batch.png")
+        pictures.save_batch(trainer.data.peek()[0], trainer.robot, workdir / "first_batch.png")
     (workdir / "config.json").write_text(json.dumps(as_json(config), indent=2))
     trainable, total = parameters.count(state.trainable), parameters.count(trainer.shapes)
     print(f"parameters: {total:,} ({trainable:,} trainable); {trainer.data.description}")
