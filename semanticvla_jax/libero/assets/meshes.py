@@ -13,9 +13,9 @@ import numpy as np
 
 from semanticvla_jax.libero.assets.boxes import Box
 
-# A rotation that stands a shape made around +z up around +y.
+# Rotations: what stood up along +z stands along +y; what lay along +x lies along +y.
 Z_TO_Y = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
-Z_TO_X = np.array([[0, 0, 1.0], [1, 0, 0], [0, 1, 0]])
+X_TO_Y = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
 SHARP_COSINE = 0.75  # neighbouring surfaces that turn by more than 41 degrees keep their edge
 
 
@@ -34,10 +34,21 @@ class Mesh:
         vertices = self.vertices @ rotation.T + np.asarray(translation, float)
         return Mesh(vertices, self.normals @ rotation.T, self.texture, self.faces)
 
-    def to_msh(self) -> bytes:
-        """MuJoCo's binary mesh format."""
-        counts = (len(self.vertices),) * 3 + (len(self.faces),)
-        arrays = (self.vertices, self.normals, self.texture)
+    def stretched(self, factors) -> Mesh:
+        """Scaled by f[3] along the axes."""
+        normals = self.normals / np.asarray(factors, float)
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        return Mesh(self.vertices * np.asarray(factors, float), normals, self.texture, self.faces)
+
+    def textured_from_above(self, tile: float) -> Mesh:
+        """With a texture laid over it from above that repeats every `tile` metres."""
+        return Mesh(self.vertices, self.normals, self.vertices[:, :2] / tile, self.faces)
+
+    def to_msh(self, textured: bool = True) -> bytes:
+        """MuJoCo's binary mesh format; texture coordinates only if they are needed."""
+        texture = self.texture if textured else self.texture[:0]
+        counts = (len(self.vertices), len(self.normals), len(texture), len(self.faces))
+        arrays = (self.vertices, self.normals, texture)
         floats = b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in arrays)
         return struct.pack("<4i", *counts) + floats + self.faces.astype("<i4").tobytes()
 
@@ -105,88 +116,70 @@ def oriented_boxes(boxes: Iterable[Box], tile: float = 0.25) -> Mesh:
 
 
 def lathe(
-    profile: Sequence[tuple[float, float]], *, segments: int = 16, faceted: bool = False
+    profile: Sequence[tuple[float, float]],
+    *,
+    segments: int = 16,
+    faceted: bool = False,
+    turns: int = 1,
 ) -> Mesh:
     """A profile of (radius, height) turned around +z.
 
     The outside lies to the right of the profile: go up on the outside and down on the inside.
-    The texture's u runs around the axis and its v against the profile, so that a label on an
-    outer wall stands upright. `faceted` keeps the edges between segments.
+    The texture's u runs around the axis, `turns` times, and its v against the profile, so that a
+    label on an outer wall stands upright. `faceted` keeps the edges between segments.
     """
     points = np.asarray(profile, float)
     steps = np.diff(points, axis=0)
     lengths = np.linalg.norm(steps, axis=1)
     outward = np.stack([steps[:, 1], -steps[:, 0]], 1) / lengths[:, None]
-    distance = np.concatenate([[0.0], np.cumsum(lengths)]) / lengths.sum()
+    along = 1 - np.concatenate([[0.0], np.cumsum(lengths)]) / lengths.sum()
     angles = np.linspace(0, 2 * np.pi, segments + 1)
+    arcs = [angles[i : i + 2] for i in range(segments)] if faceted else [angles]
+    edges = np.flatnonzero(np.einsum("si,si->s", outward[:-1], outward[1:]) < SHARP_COSINE) + 1
     meshes = []
-    for row in range(len(steps)):
-        ends = [_blended(outward, row, row - 1), _blended(outward, row, row + 1)]
-        for first in range(segments) if faceted else [0]:
-            around = angles[first : first + 2] if faceted else angles
-            shading = np.full_like(around, around.mean()) if faceted else around
-            meshes.append(_band(points[row : row + 2], ends, 1 - distance[row : row + 2],
-                                around, shading))  # fmt: skip
+    for steps_of_run in np.split(np.arange(len(steps)), edges):
+        rows = np.append(steps_of_run, steps_of_run[-1] + 1)
+        normals = outward[steps_of_run]
+        normals = np.concatenate([normals[:1], normals[:-1] + normals[1:], normals[-1:]])
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        for arc in arcs:
+            shading = np.full_like(arc, arc.mean()) if faceted else arc
+            u, v = np.meshgrid(turns * arc / (2 * np.pi), along[rows])
+            meshes.append(_surface(_turned(points[rows], arc), _turned(normals, shading), u, v))
     return merge(*meshes)
 
 
-def _blended(outward: np.ndarray, row: int, neighbour: int) -> np.ndarray:
-    if not 0 <= neighbour < len(outward) or outward[row] @ outward[neighbour] < SHARP_COSINE:
-        return outward[row]
-    total = outward[row] + outward[neighbour]
-    return total / np.linalg.norm(total)
-
-
-def _band(ends, normals, v, around, shading) -> Mesh:
-    """One step of a profile turned through the angles `around`."""
-    cosine, sine = np.cos(around), np.sin(around)
-    vertices, normal, texture = [], [], []
-    for (radius, height), (radial, axial), along in zip(ends, normals, v, strict=True):
-        vertices.append(np.stack([radius * cosine, radius * sine, 0 * cosine + height], 1))
-        normal.append(
-            np.stack([radial * np.cos(shading), radial * np.sin(shading), 0 * cosine + axial], 1)
-        )
-        texture.append(np.stack([around / (2 * np.pi), 0 * cosine + along], 1))
-    n = len(around)
-    low, high = np.arange(n - 1), np.arange(n - 1) + n
-    faces = []
-    if ends[0][0] > 0:
-        faces.append(np.stack([low, low + 1, high + 1 if ends[1][0] > 0 else high], 1))
-    if ends[1][0] > 0:
-        faces.append(np.stack([low, high + 1, high], 1))
-    arrays = (np.concatenate(array) for array in (vertices, normal, texture))
-    return Mesh(*arrays, np.concatenate(faces))
+def _turned(profile: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """(radius, height) f[R, 2] turned about +z: f[R, A, 3]."""
+    radius, height = profile[:, :1], profile[:, 1:]
+    x, y = radius * np.cos(angles), radius * np.sin(angles)
+    return np.stack([x, y, height + 0 * x], -1)
 
 
 def tube(path: Sequence[Sequence[float]], radius: float, *, sides: int = 6) -> Mesh:
-    """A round bar along a path of points f[P, 3], open at its ends; the path never turns back."""
+    """A round bar along points f[P, 3] that lie in a plane, open at its ends."""
     path = np.asarray(path, float)
     tangents = np.gradient(path, axis=0)
-    tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
-    plane = path - path.mean(0)
-    across = np.linalg.svd(plane)[2][2]  # the direction in which a planar path does not extend
-    second = np.cross(tangents, across)
+    across = np.linalg.svd(path - path.mean(0))[2][2]  # the direction without extent
+    second = np.cross(across, tangents)
     second /= np.linalg.norm(second, axis=1, keepdims=True)
-    angles = np.linspace(0, 2 * np.pi, sides + 1)
-    normals = (
-        np.cos(angles)[None, :, None] * second[:, None] + np.sin(angles)[None, :, None] * across
-    )
-    vertices = path[:, None] + radius * normals
+    angles = np.linspace(0, 2 * np.pi, sides + 1)[:, None]
+    normals = np.cos(angles) * second[:, None] + np.sin(angles) * across
     u, v = np.meshgrid(angles / (2 * np.pi), np.linspace(0, 1, len(path)))
-    row = np.arange(sides)
-    start = (np.arange(len(path) - 1) * (sides + 1))[:, None]
-    low, high = (start + row).ravel(), (start + row + sides + 1).ravel()
-    faces = np.concatenate(
-        [np.stack([low, high + 1, high], 1), np.stack([low, low + 1, high + 1], 1)]
-    )
-    mesh = Mesh(
-        vertices.reshape(-1, 3), normals.reshape(-1, 3), np.stack([u, v], -1).reshape(-1, 2), faces
-    )
-    return _turned_outward(mesh)
+    return _surface(path[:, None] + radius * normals, normals, u, v)
 
 
-def _turned_outward(mesh: Mesh) -> Mesh:
-    a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
-    facing = np.einsum("fi,fi->f", np.cross(b - a, c - a), mesh.normals[mesh.faces[:, 0]])
-    faces = np.where(facing[:, None] < 0, mesh.faces[:, ::-1], mesh.faces)
-    return Mesh(mesh.vertices, mesh.normals, mesh.texture, faces)
+def _surface(vertices: np.ndarray, normals: np.ndarray, u: np.ndarray, v: np.ndarray) -> Mesh:
+    """A grid of vertices f[R, C, 3] as triangles that face along the normals; slivers go."""
+    vertices, normals = vertices.reshape(-1, 3), normals.reshape(-1, 3)
+    index = np.arange(u.size).reshape(u.shape)
+    a, b, c, d = (
+        i.ravel() for i in (index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1])
+    )
+    faces = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
+    first, second, third = (vertices[faces[:, corner]] for corner in range(3))
+    facing = np.cross(second - first, third - first)
+    backward = np.einsum("fi,fi->f", facing, normals[faces].sum(1)) < 0
+    faces[backward] = faces[backward, ::-1]
+    solid = np.linalg.norm(facing, axis=1) > 1e-12
+    return Mesh(vertices, normals, np.stack([u.ravel(), v.ravel()], 1), faces[solid])

@@ -94,7 +94,8 @@ class Model:
     def visual(self, body: Element, name: str, mesh: Mesh, material: str, **placement) -> Element:
         """Draws `mesh` on `body`: group 1, touching nothing and weighing nothing."""
         file = f"{self.folder}{name}.msh"
-        self.files[file] = mesh.to_msh()
+        textured = self.assets.find(f"material[@name='{material}'][@texture]") is not None
+        self.files[file] = mesh.to_msh(textured)
         add(self.assets, "mesh", name=name, file=file, inertia="shell")
         return add(
             body,
