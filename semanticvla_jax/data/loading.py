@@ -91,6 +91,7 @@ def open_training_data(
         tokenizer=tokenizer,
         statistics=normalization.to_json(statistics),
         description=_describe(datasets, sum(map(len, training))),
+        camera_size=datasets[0].camera_size,
         threads=options.threads,
         workers=options.workers,
     )
@@ -147,6 +148,7 @@ class TrainingData:
       tokenizer: of the instructions.
       statistics: of every dataset, in the layout of `dataset_statistics.json`.
       description: one line for people.
+      camera_size: pixels of the stored images, at which to render at rollout.
       threads, workers: that prepare batches ahead.
       position: number of the next batch.
     """
@@ -157,6 +159,7 @@ class TrainingData:
     tokenizer: PromptTokenizer
     statistics: dict[str, Any] = field(repr=False)
     description: str
+    camera_size: int
     threads: int = 2
     workers: int = 0
     position: int = 0

@@ -61,6 +61,12 @@ class RldsDataset:
     def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name != "_maps"}
 
+    @property
+    def camera_size(self) -> int:
+        """Height in pixels of the first camera's stored images."""
+        height, _, _, _ = simplejpeg.decode_jpeg_header(self.jpegs(0)[0])
+        return height
+
     def jpegs(self, frame: int) -> list[bytes]:
         """The I encoded images of a frame, in the robot's camera order."""
         buffer = self._maps[self.frame_shard[frame]]

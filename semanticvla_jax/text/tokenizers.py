@@ -66,6 +66,9 @@ class Vocabulary:
     def piece(self, piece: str) -> int:
         return self._processor.piece_to_id(piece)
 
+    def piece_of(self, number: int) -> str:
+        return self._processor.id_to_piece(number)
+
     @property
     def bos(self) -> int:
         return self._processor.bos_id()
