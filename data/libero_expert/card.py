@@ -26,8 +26,8 @@ ASSET_KINDS = {
 }
 LICENSES = {
     "generated": "MIT, as this project.",
-    "original": "MIT, as this project. The images show LIBERO's models: their licence applies too.",
-    "directory": "MIT, as this project. The licence of the models that the images show applies too.",
+    "original": "MIT, as this project. The licence of LIBERO's models in the images applies too.",
+    "directory": "MIT, as this project. The licence of the models in the images applies too.",
 }
 
 

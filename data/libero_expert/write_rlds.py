@@ -61,16 +61,27 @@ def write_in_own_process(order: Order) -> None:
 
 
 def write(order: Order) -> None:
-    """Writes `directory`/name/1.0.0 with split `train`. Equal orders give equal records."""
+    """Writes `directory`/name/1.0.0 with split `train`. Equal orders give equal files."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
+    _serialize_deterministically()
     builder = _builder_class(order)(data_dir=order.directory)
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
             num_shards=order.shards, try_download_gcs=False
         )
     )
+
+
+def _serialize_deterministically() -> None:
+    """Sorts the fields of every record; tfds leaves them in an order that varies by process."""
+    from tensorflow_datasets.core import example_serializer
+
+    def serialize_example(self, example) -> bytes:
+        return self.get_tf_example(example).SerializeToString(deterministic=True)
+
+    example_serializer.ExampleSerializer.serialize_example = serialize_example
 
 
 def _builder_class(order: Order):
