@@ -197,11 +197,11 @@ class Arm:
         start = self.scene.hand_position
         count = max(1, int(np.ceil(np.linalg.norm(xy - start[:2]) / WAYPOINT_SPACING)))
         waypoints = start[:2] + (xy - start[:2]) * np.linspace(0.0, 1.0, count + 1)[:, None]
-        heights = [
+        needed = [
             max(obstacles.highest_top(point, radius) + margin + clearance_below, lowest_height)
             for point in waypoints
         ]
-        heights = [max(pair) for pair in zip(heights, heights[1:] + heights[-1:], strict=True)]
+        heights = [max(needed[max(k - 1, 0) : k + 2]) for k in range(count)] + needed[-1:]
         if start[2] < heights[0] - 0.01:
             rise = np.append(start[:2], heights[0])
             yield from self.goto(
