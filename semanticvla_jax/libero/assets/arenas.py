@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from semanticvla_jax.libero.assets import textures
-from semanticvla_jax.libero.assets.boxes import parse_boxes
+from semanticvla_jax.libero.assets import backgrounds, textures
+from semanticvla_jax.libero.assets.boxes import Box, parse_boxes
 from semanticvla_jax.libero.assets.boxes_fixtures import TABLE_BOXES
-from semanticvla_jax.libero.assets.layout import ARENA_FILES, STYLE_TEXTURES
-from semanticvla_jax.libero.assets.meshes import oriented_boxes
+from semanticvla_jax.libero.assets.layout import ARENA_FILES, STYLE_TEXTURES, WOODEN_TABLE_TEXTURE
+from semanticvla_jax.libero.assets.meshes import box, lathe, merge, oriented_boxes
 from semanticvla_jax.libero.assets.mjcf import STIFF_CONTACT, Model, add, add_collision_box
 
 # Walls (visual only): name, centre, orientation, half width, in metres.
@@ -60,8 +60,9 @@ def _room(name: str, walls, *, floor_in_body: bool) -> Model:
             size=(half_width, 1.5, 0.01), contype=0, conaffinity=0, group=1,
             material="walls_mat")  # fmt: skip
     for light, position in (("light1", (1, 1, 4)), ("light2", (-3, -3, 4))):
-        add(world, "light", name=light, pos=position, dir=(0, -0.15, -1), diffuse=(0.8, 0.8, 0.8),
-            specular=(0.3, 0.3, 0.3), directional=False, castshadow=False)  # fmt: skip
+        add(world, "light", name=light, pos=position, dir=(0, -0.15, -1), cutoff=80, exponent=2,
+            ambient=(0.06, 0.06, 0.06), diffuse=(0.6, 0.6, 0.58), specular=(0.3, 0.3, 0.3),
+            directional=False, castshadow=False)  # fmt: skip
     for camera, position, orientation in CAMERAS:
         add(world, "camera", name=camera, mode="fixed", pos=position, quat=orientation)
     return model
@@ -69,7 +70,7 @@ def _room(name: str, walls, *, floor_in_body: bool) -> Model:
 
 def _add_sized_table(model: Model) -> Element:
     """The table of the two rooms in which LIBERO's code sets its size, legs included."""
-    model.texture("table", textures.wood((150, 104, 62), (196, 148, 98), 11, planks=5), "cube")
+    add(model.assets, "texture", name="tex-table", type="cube", file=f"../{WOODEN_TABLE_TEXTURE}")
     add(model.assets, "material", name="table_texture", texture="tex-table", specular=0.1)
     table = add(model.worldbody, "body", name="table", pos=(0, 0, 0.4))
     shape = {"type": "box", "pos": (0, 0, 0), "size": (0.4, 0.4, 0.4)}
@@ -83,12 +84,12 @@ def _add_sized_table(model: Model) -> Element:
     return table
 
 
-def _add_fixed_table(model: Model, body: Element, boxes: str, image) -> None:
-    boxes = parse_boxes(TABLE_BOXES[boxes])
-    for box in boxes:
-        add_collision_box(body, box, **STIFF_CONTACT)
-    model.material("table", image=image)
-    model.visual(body, "table", oriented_boxes(boxes, tile=1.0), "table")
+def _add_fixed_table(model: Model, body: Element, name: str) -> list[Box]:
+    """Collision boxes of a table that stays as it is; returns the boxes."""
+    boxes = parse_boxes(TABLE_BOXES[name])
+    for part in boxes:
+        add_collision_box(body, part, **STIFF_CONTACT)
+    return boxes
 
 
 def floor() -> Model:
@@ -104,24 +105,37 @@ def tabletop() -> Model:
 def kitchen_tabletop() -> Model:
     model = _room("kitchen_tabletop", LONG_WALLS, floor_in_body=False)
     _add_sized_table(model)
+    backgrounds.kitchen_counter(model)
     return model
 
 
 def living_room_tabletop() -> Model:
+    """A low oval table: what touches is a rectangle a little larger than what is seen."""
     model = _room("living_room_tabletop", (*CORNERS, *LEFT_AND_RIGHT), floor_in_body=True)
     outer = add(model.worldbody, "body", name="living_room_table", pos=(0, 0, 0))
     table = add(outer, "body", name="living_room_table_col", pos=(-0.25, 0.25, 0),
                 quat=(0.707, 0, 0, 0.707))  # fmt: skip
-    _add_fixed_table(model, table, "living_room_table",
-                     textures.wood((96, 62, 38), (140, 96, 62), 12))  # fmt: skip
+    _add_fixed_table(model, table, "living_room_table")
+    wood = model.material("table", image=textures.wood((112, 74, 46), (150, 106, 70), 12))
+    top = lathe([(0.94, 0.4), (1, 0.41), (1, 0.4368), (0, 0.4368)], segments=40)
+    top = top.stretched((0.93, 0.62, 1)).transformed(None, (-0.21, -0.01, 0))
+    model.visual(table, "table_top", top.textured_from_above(0.9), wood)
+    legs = [box((x, y, 0.2), (0.04, 0.04, 0.2)) for x in (-0.7, 0.28) for y in (-0.33, 0.31)]
+    model.visual(table, "table_legs", merge(*legs), wood)
+    backgrounds.sideboard(model)
+    backgrounds.painting(model, 0.55, 1.35)
     return model
 
 
 def study() -> Model:
     model = _room("study", (*CORNERS, *LEFT_AND_RIGHT), floor_in_body=False)
     table = add(model.worldbody, "body", name="study_table", pos=(0, 0, 0))
-    _add_fixed_table(model, table, "study_table",
-                     textures.wood((170, 128, 84), (208, 168, 122), 13))  # fmt: skip
+    boxes = _add_fixed_table(model, table, "study_table")
+    wood = model.material("table", image=textures.wood((146, 104, 64), (184, 140, 94), 13))
+    model.visual(table, "table", oriented_boxes(boxes, tile=1.0), wood)
+    backgrounds.book_shelf(model)
+    backgrounds.plant(model, -1.6, 0.5)
+    backgrounds.painting(model, 0.95, 1.35)
     return model
 
 

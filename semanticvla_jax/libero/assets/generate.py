@@ -41,8 +41,8 @@ def models() -> Iterator[Model]:
         yield arena()
 
 
-def style_pictures() -> dict[str, bytes]:
-    """The floor and wall pictures that LIBERO names itself: path -> PNG."""
+def shared_pictures() -> dict[str, bytes]:
+    """Floors and walls, which LIBERO names itself, and a table top of two rooms: path -> PNG."""
     pictures = {
         "floor tiles": textures.tiles((152, 148, 142), (118, 114, 108), 1),
         "ceramic tiles": textures.tiles((132, 136, 138), (96, 98, 100), 2, count=3),
@@ -50,14 +50,17 @@ def style_pictures() -> dict[str, bytes]:
         "plaster": textures.plaster((206, 204, 200), 4),
         "linen": textures.linen((226, 208, 160), 5),
     }
-    return {layout.STYLE_TEXTURES[name]: png_bytes(image) for name, image in pictures.items()}
+    files = {layout.STYLE_TEXTURES[name]: image for name, image in pictures.items()}
+    pale_planks = textures.wood((176, 136, 94), (212, 176, 132), 11, planks=5)
+    files[layout.WOODEN_TABLE_TEXTURE] = pale_planks
+    return {name: png_bytes(image) for name, image in files.items()}
 
 
 def write_assets(directory: Path) -> None:
     """Writes the whole assets directory; the same bytes every time."""
     for model in models():
         model.write(directory)
-    for name, content in style_pictures().items():
+    for name, content in shared_pictures().items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(content)
 

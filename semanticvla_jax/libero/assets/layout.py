@@ -53,9 +53,15 @@ STYLE_TEXTURES = {
     "plaster": "textures/light-gray-plaster.png",
     "linen": "textures/yellow_linen_wall_texture.png",
 }
+WOODEN_TABLE_TEXTURE = "textures/martin_novak_wood_table.png"
 
 
 def missing_files(directory: Path) -> list[str]:
     """The files that the 40 tasks open by name and that `directory` lacks."""
-    required = (*OBJECT_FILES.values(), *ARENA_FILES.values(), *STYLE_TEXTURES.values())
+    required = (
+        *OBJECT_FILES.values(),
+        *ARENA_FILES.values(),
+        *STYLE_TEXTURES.values(),
+        WOODEN_TABLE_TEXTURE,
+    )
     return [name for name in required if not (directory / name).is_file()]

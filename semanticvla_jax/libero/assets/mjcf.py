@@ -50,7 +50,6 @@ def add_collision_box(body: Element, box: Box, **contact) -> Element:
         quat=box.orientation,
         size=box.half_extents,
         group=0,
-        rgba="0.8 0.8 0.8 0.3",
         **contact,
     )
 
@@ -79,17 +78,14 @@ class Model:
         """A surface with a flat colour or a picture; returns its name."""
         look = {"specular": 0.2, "shininess": 0.2, **look}
         if image is not None:
-            self.texture(name, image)
             look["texture"] = f"tex-{name}"
+            file = f"{self.folder}{name}.png"
+            self.files[file] = png_bytes(image)
+            add(self.assets, "texture", name=look["texture"], type="2d", file=file)
         if rgba is not None:
             look["rgba"] = rgba if len(rgba) == 4 else (*rgba, 1)
         add(self.assets, "material", name=name, **look)
         return name
-
-    def texture(self, name: str, image: Image.Image, kind: str = "2d") -> None:
-        file = f"{self.folder}{name}.png"
-        add(self.assets, "texture", name=f"tex-{name}", type=kind, file=file)
-        self.files[file] = png_bytes(image)
 
     def visual(self, body: Element, name: str, mesh: Mesh, material: str, **placement) -> Element:
         """Draws `mesh` on `body`: group 1, touching nothing and weighing nothing."""
