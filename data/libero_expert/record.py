@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-from PIL import Image
 
 from data.libero_expert.configuration import Configuration
 from data.libero_expert.episode import Episode, Recording
 from data.libero_expert.perturbation import Perturbation
 from data.libero_expert.staging import Attempt, Failure
+from semanticvla_jax.data.images import encode_jpeg
 from semanticvla_jax.libero.assets.resolve import Assets
 from semanticvla_jax.libero.env import LiberoEnv
 from semanticvla_jax.libero.expert import ScriptedExpert
@@ -18,9 +16,6 @@ from semanticvla_jax.libero.jitter import Jitter
 from semanticvla_jax.libero.placement import Sampled
 from semanticvla_jax.libero.rendering import RENDERINGS
 from semanticvla_jax.libero.suites import MAX_STEPS, find_task
-
-JPEG = {"format": "JPEG", "quality": 95, "subsampling": "4:2:0"}
-"""The bytes TensorFlow's encoder writes into the public datasets."""
 
 
 def jitter_of(target: float | None) -> Jitter | None:
@@ -100,10 +95,3 @@ def record_attempt(
             return recording.finish(instruction=env.instruction, source=source)
     failures = "; ".join(expert.failures) or "its plan ended before the goal was reached"
     return Failure(f"the expert gave up: {failures}", steps)
-
-
-def encode_jpeg(image: np.ndarray) -> bytes:
-    """uint8[H, W, 3] -> a JPEG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, **JPEG)
-    return buffer.getvalue()

@@ -18,8 +18,8 @@ from PIL import Image
 from data.libero_expert.collect import Collection
 from data.libero_expert.configuration import Configuration
 from data.libero_expert.episode import Episode
-from data.libero_expert.record import encode_jpeg
 from data.libero_expert.staging import Attempt, Failure, Staging
+from semanticvla_jax.data.images import encode_jpeg
 
 IMAGE_SIZE = 64
 

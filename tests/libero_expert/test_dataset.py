@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import subprocess
 import sys
 
@@ -49,10 +51,6 @@ episodes = []
 for episode in builder.as_dataset(split="train", decoders=decoders):
     steps = [tfds.as_numpy(step) for step in episode["steps"]]
     episodes.append((episode["episode_metadata"]["file_path"].numpy().decode(), steps))
-layout = {
-    "/".join(path): (feature.dtype, feature.shape)
-    for path, feature in builder.info.features._flatten_with_path()
-} if hasattr(builder.info.features, "_flatten_with_path") else None
 def walk(feature, prefix=""):
     if isinstance(feature, tfds.features.FeaturesDict):
         for key, inner in feature.items():
@@ -83,9 +81,6 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def read(directory, tmp_path_factory):
-    import os
-    import pickle
-
     target = tmp_path_factory.mktemp("read") / "read.pickle"
     subprocess.run(
         [sys.executable, "-c", READ_WITH_TFDS, str(directory), NAME, str(target)],
