@@ -81,7 +81,8 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
     spread = rate * (1 - rate) / trials + z2 / (4 * trials**2)
     half = _Z_95 / (1 + z2 / trials) * math.sqrt(spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # The bounds enclose the rate; rounding must not undo that where they touch it.
+    return max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half))
 
 
 def summarize(rows: Iterable[dict[str, Any]], identity: dict[str, Any]) -> dict[str, Any]:
