@@ -64,22 +64,14 @@ def open_training_data(
         )
         for dataset in datasets
     }
-    tokenizer = options.tokenizer()
+    tokenizer, tail = options.tokenizer(), chunks.find_tail(options.tail)
     training, validation = [], []
     for dataset in datasets:
-        episodes = chunks.split_episodes(dataset.episode_count, options.validation_every)
-        for numbers, sources in zip(episodes, (training, validation), strict=True):
-            if len(numbers) or sources is training:
-                sources.append(
-                    chunks.ChunkSource.of(
-                        dataset,
-                        numbers,
-                        statistics[dataset.name],
-                        robot,
-                        tokenizer,
-                        chunks.find_tail(options.tail),
-                    )
-                )
+        numbers, held_out = chunks.split_episodes(dataset.episode_count, options.validation_every)
+        of_dataset = (statistics[dataset.name], robot, tokenizer, tail)
+        training.append(chunks.ChunkSource.of(dataset, numbers, *of_dataset))
+        if len(held_out):
+            validation.append(chunks.ChunkSource.of(dataset, held_out, *of_dataset))
     transform = options.image_transform()
     batches = training_batches(training, transform, seed, options.weights)
     return TrainingData(
