@@ -164,11 +164,13 @@ def chosen_policy(arguments: argparse.Namespace) -> tuple[dict[str, Any], Callab
         "checkpoint_step": step,
         "checkpoint_digest": digest.hexdigest()[:12],
         "execute": arguments.execute,
+        "dataset": arguments.dataset,
     }
     return identity, functools.partial(
         rollout.make_policy_agent,
         os.path.abspath(arguments.checkpoint),
         step,
+        arguments.dataset,
         arguments.execute,
         arguments.policy == "untrained",
     )

@@ -91,12 +91,13 @@ class ExpertAgent:
 
 
 def make_policy_agent(
-    checkpoint: str, step: int | None, execute: int | None, untrained: bool
+    checkpoint: str, step: int | None, dataset: str | None, execute: int | None, untrained: bool
 ) -> PolicyAgent:
     """The agent of a checkpoint, or of its architecture with fresh parameters."""
     from semanticvla_jax.policy import load_policy
 
-    return PolicyAgent(load_policy(checkpoint, step=step, untrained=untrained), execute)
+    policy = load_policy(checkpoint, step=step, dataset=dataset, untrained=untrained)
+    return PolicyAgent(policy, execute)
 
 
 @dataclass(frozen=True)
