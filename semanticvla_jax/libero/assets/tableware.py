@@ -15,7 +15,7 @@ from semanticvla_jax.libero.assets.mjcf import STIFF_CONTACT, ObjectModel, add_c
 
 # Bottom, top and radius (m) as the placement sampler uses them.
 EXTENTS = (-0.06, 0.04, 0.025)
-PORCELAIN, IVORY = (0.96, 0.96, 0.95), (0.93, 0.9, 0.82)
+PORCELAIN, IVORY = (0.89, 0.89, 0.88), (0.88, 0.84, 0.75)
 BLACK, STEEL = (0.07, 0.07, 0.075), (0.7, 0.71, 0.73)
 
 
@@ -160,7 +160,7 @@ DRAWN_BY: dict[str, Callable[[ObjectModel], None]] = {
          (0.0477, 0.1146)],
         (0.0168, -0.0018),
         _handle((-0.023, 0.024), (-0.029, 0.092), -0.037, 0.0052),
-        (PORCELAIN, (0.88, 0.89, 0.9)),
+        (PORCELAIN, (0.82, 0.83, 0.84)),
     ),
     "red_coffee_mug": _mug(
         [(0.0362, 0.001), (0.0378, 0.028), (0.039, 0.0506), (0.0408, 0.084), (0.0427, 0.118),
