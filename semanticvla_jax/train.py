@@ -8,6 +8,7 @@ else from scratch. The finished parameters do not depend on interruptions.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -24,7 +25,14 @@ from semanticvla_jax import policy, robots
 from semanticvla_jax.data import loading
 from semanticvla_jax.errors import InputError, exit_on_input_error
 from semanticvla_jax.training import checkpoints as ckpt
-from semanticvla_jax.training import metrics, optimizer, parameters, pictures, sharding
+from semanticvla_jax.training import (
+    host_memory,
+    metrics,
+    optimizer,
+    parameters,
+    pictures,
+    sharding,
+)
 from semanticvla_jax.training.step import TrainState, group_weights, make_train_step
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", lock_config=True)
@@ -137,25 +145,23 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
       InputError: bad data, bad configuration, or a checkpoint of another configuration.
       NonFiniteLoss: names the step; no checkpoint is written after it.
     """
+    host_memory.keep_freed_memory()
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    checkpoints = ckpt.Checkpoints(workdir, keep=config.keep_checkpoints)
     trainer = Trainer(config, workdir)
-    start = checkpoints.latest_step() or 0
-    if start:
-        logging.info("continuing from step %d in %s", start, workdir)
-        state, frozen = trainer.restored(checkpoints, start)
-    else:
-        state, frozen = trainer.initial()
-        pictures.save_batch(trainer.data.peek()[0], trainer.robot, workdir / "first_batch.png")
-    (workdir / "config.json").write_text(json.dumps(as_json(config), indent=2))
-    trainable, total = parameters.count(state.trainable), parameters.count(trainer.shapes)
-    print(f"parameters: {total:,} ({trainable:,} trainable); {trainer.data.description}")
-    writer = metrics.MetricsWriter(workdir, resume_step=start)
-    last = run_steps(trainer, state, frozen, checkpoints, writer, start)
-    writer.close()
-    checkpoints.close()
-    return last
+    with contextlib.closing(ckpt.Checkpoints(workdir, keep=config.keep_checkpoints)) as checkpoints:
+        start = checkpoints.latest_step() or 0
+        if start:
+            logging.info("continuing from step %d in %s", start, workdir)
+            state, frozen = trainer.restored(checkpoints, start)
+        else:
+            state, frozen = trainer.initial()
+            pictures.save_batch(trainer.data.peek()[0], trainer.robot, workdir / "first_batch.png")
+        (workdir / "config.json").write_text(json.dumps(as_json(config), indent=2))
+        trainable, total = parameters.count(state.trainable), parameters.count(trainer.shapes)
+        print(f"parameters: {total:,} ({trainable:,} trainable); {trainer.data.description}")
+        with contextlib.closing(metrics.MetricsWriter(workdir, resume_step=start)) as writer:
+            return run_steps(trainer, state, frozen, checkpoints, writer, start)
 
 
 def run_steps(trainer, state, frozen, checkpoints, writer, start: int) -> dict[str, float]:

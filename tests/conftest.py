@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.tfds_writer import write_dataset
+from tests.smallest import smallest_config
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -22,3 +25,19 @@ def shared_dir() -> Path:
     if not path.is_dir():
         pytest.skip("reference material (goldens, original assets) is not beside this checkout")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory) -> Path:
+    """Five episodes of 12 steps (in file order 0 2 4 | 1 3), 32 x 32 pixels; do not modify."""
+    return write_dataset(tmp_path_factory.mktemp("datasets"))
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_dataset, tmp_path_factory) -> Path:
+    """Work directory of a complete training run of six steps; do not modify."""
+    from semanticvla_jax.train import train
+
+    workdir = tmp_path_factory.mktemp("finished")
+    train(smallest_config(tiny_dataset), workdir)
+    return workdir
