@@ -31,18 +31,6 @@ def space_to_depth(x: jax.Array, factor: int) -> jax.Array:
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // factor, width // factor, -1)
 
 
-def neighbourhood(x: jax.Array) -> jax.Array:
-    """[B, H, W, C] -> [B, H, W, 9 C]: each cell's zero-padded 3x3 surroundings, as shifted slices.
-
-    With a Dense layer behind it this is a 3x3 convolution whose gradient is fast on a CPU, too.
-    """
-    height, width = x.shape[1:3]
-    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    return jnp.concatenate(
-        [x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=-1
-    )
-
-
 class PatchEmbed(nn.Module):
     """Non-overlapping patches, a convolution of stride `patch`: [B, H, W, 3] -> [B, h, w, width].
 
@@ -77,6 +65,7 @@ class ConvolutionalStem(nn.Module):
     last_merge: int = 1
     kernel_init: str = "lecun"
     dense: Callable[..., nn.Module] = Dense
+    param_dtype: Any = jnp.float32
 
     @property
     def patch(self) -> int:
@@ -91,12 +80,19 @@ class ConvolutionalStem(nn.Module):
         for i, (factor, merged, mixed) in enumerate(self.stages):
             merge = self.dense(merged, kernel_init=self.kernel_init, name=f"merge_{i}")
             x = nn.relu(merge(space_to_depth(x, factor)))
-            x = nn.relu(
-                self.dense(mixed, kernel_init=self.kernel_init, name=f"mix_{i}")(neighbourhood(x))
-            )
+            x = nn.relu(self._mix(x, mixed, f"mix_{i}"))
         return self.dense(self.width, kernel_init=self.kernel_init, name="proj")(
             space_to_depth(x, self.last_merge)
         )
+
+    def _mix(self, x: jax.Array, features: int, name: str) -> jax.Array:
+        return nn.Conv(
+            features,
+            kernel_size=(3, 3),
+            dtype=x.dtype,
+            param_dtype=self.param_dtype,
+            name=name,
+        )(x)
 
 
 class VisionTower(nn.Module):
