@@ -78,7 +78,7 @@ def record_attempt(
     steps = 0
     for action in expert.actions():
         if steps == step_limit:
-            return Failure(f"the goal was not reached in {step_limit} steps", steps)
+            break
         wanted = recording.wants(action)
         observation = env.observe(images=wanted)
         if wanted:
@@ -93,5 +93,5 @@ def record_attempt(
         height = float(observation["state"][2] - workspace_height)
         if env.step(perturbation(action, height)):
             return recording.finish(instruction=env.instruction, source=source)
-    failures = "; ".join(expert.failures) or "its plan ended before the goal was reached"
-    return Failure(f"the expert gave up: {failures}", steps)
+    given_up = f" ({'; '.join(expert.failures)})" if expert.failures else ""
+    return Failure(f"the goal was not reached in {steps} steps{given_up}", steps)
