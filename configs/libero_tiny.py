@@ -30,6 +30,8 @@ def get_config() -> ConfigDict:
     config.total_steps = 1600
     config.optimizer = ConfigDict(
         dict(
+            rule="muon",  # from scratch it needs a fraction of Adam's samples
+            muon=dict(matrices=".*kernel", min_dim=16, beta=0.95, scale=2.0),
             learning_rate=1e-3,
             warmup_steps=64,
             decay_steps=0,  # the rest of the run

@@ -1,10 +1,12 @@
-"""AdamW with warm-up and cosine decay; freezing and learning rates by (regex, multiplier) rules."""
+"""Optimizer: update rule by name, warm-up and cosine decay, freezing and rates by regex rules."""
 
 from __future__ import annotations
 
 import jax
 import optax
+from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
+from semanticvla_jax.errors import InputError
 from semanticvla_jax.training import parameters
 
 
@@ -31,6 +33,53 @@ def schedule(
     )
 
 
+def adam(config, trainable: dict) -> optax.GradientTransformation:
+    """Adam for every parameter (with decay, AdamW)."""
+    del trainable
+    return optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
+
+
+def muon(config, trainable: dict) -> optax.GradientTransformation:
+    """Orthogonalised momentum for matrices, Adam for the rest.
+
+    Learns from scratch in far fewer samples than Adam alone. Updates are scaled to an RMS of
+    0.2 * `config.muon.scale` so that Adam's learning rates carry over (Liu et al., "Muon is
+    scalable for LLM training", 2025; Newton-Schulz iterations by optax.contrib).
+
+    Args:
+      config: `config.optimizer`; `muon` has matrices (regex of names), min_dim (smaller matrices
+        are left to Adam), beta, scale.
+      trainable: parameters or their shapes. Leading axes of scanned layers are batch axes.
+    """
+    matrices = parameters.match(
+        trainable, [(config.muon.matrices, True), (".*", False)], purpose="muon"
+    )
+    labels = parameters.unflatten(
+        {
+            name: "muon"
+            if matrices[name] and min(leaf.shape[-2:], default=0) >= config.muon.min_dim
+            else "adam"
+            for name, leaf in parameters.flatten(trainable).items()
+        }
+    )
+
+    def dimensions(tree):
+        return jax.tree.map(lambda _: MuonDimensionNumbers(-2, -1), tree)
+
+    orthogonal = optax.chain(
+        scale_by_muon(beta=config.muon.beta, weight_dimension_numbers=dimensions),
+        optax.stateless(
+            lambda updates, _: jax.tree.map(
+                lambda u: u * 0.2 * config.muon.scale * max(u.shape[-2:]) ** 0.5, updates
+            )
+        ),
+    )
+    return optax.partition({"muon": orthogonal, "adam": adam(config, trainable)}, labels)
+
+
+RULES = {"adam": adam, "muon": muon}
+
+
 def trainable_names(params: dict, rules: parameters.Rules) -> dict[str, bool]:
     """{name: True} where the first matching rule's learning-rate multiplier is not None or 0."""
     multipliers = parameters.match(params, rules, purpose="learning rate")
@@ -43,15 +92,25 @@ def build(
     """The optimizer of a configuration, for the trainable part of the parameters.
 
     Args:
-      config: `config.optimizer`: learning_rate, warmup_steps, decay_steps, final_learning_rate, b1,
-        b2, eps, weight_decay, decay_mask (regex of names that decay), clip_norm (0 = off), groups
-        (ordered (regex, learning-rate multiplier); None freezes).
+      config: `config.optimizer`: rule ("adam" or "muon"), learning_rate, warmup_steps, decay_steps,
+        final_learning_rate, b1, b2, eps, weight_decay, decay_mask (regex of names that decay),
+        clip_norm (0 = off), groups (ordered (regex, learning-rate multiplier); None freezes).
       trainable: nested dict of trainable parameters or their shapes.
       total_steps: length of the run.
 
     Returns:
       (transformation, schedule); the schedule is what metrics report.
+
+    Raises:
+      InputError: unknown rule, or parameters that no group matches.
     """
+    if config.rule not in RULES:
+        raise InputError(
+            "config.optimizer.rule",
+            found=repr(config.rule),
+            expected=f"one of {sorted(RULES)}",
+            fix="choose one of them",
+        )
     rate = schedule(
         config.learning_rate,
         warmup_steps=config.warmup_steps,
@@ -67,7 +126,7 @@ def build(
     )
     chain = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
     chain += [
-        optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
+        RULES[config.rule](config, trainable),
         optax.add_decayed_weights(config.weight_decay, mask=decays),
         optax.stateless(lambda updates, _: jax.tree.map(lambda u, m: u * m, updates, multipliers)),
         optax.scale_by_learning_rate(rate),

@@ -9,12 +9,14 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from semanticvla_jax.errors import InputError
 from semanticvla_jax.training import optimizer
 
 
 def settings(**changes):
     return ConfigDict(
         dict(
+            rule="adam",
             learning_rate=0.1,
             warmup_steps=0,
             decay_steps=10,
@@ -72,3 +74,31 @@ def test_no_rate_means_frozen():
     params = {"tower": {"kernel": jnp.ones(1)}, "head": {"kernel": jnp.ones(1)}}
     names = optimizer.trainable_names(params, (("tower/.*", None), (".*", 1.0)))
     assert names == {"tower/kernel": False, "head/kernel": True}
+
+
+def test_muon_orthogonalises_matrices_and_leaves_the_rest_to_adam():
+    config = settings(rule="muon", muon=dict(matrices=".*kernel", min_dim=3, beta=0.9, scale=1.0))
+    rng = np.random.default_rng(0)
+    params = {
+        "a": {"kernel": jnp.zeros((4, 4)), "bias": jnp.zeros(4)},
+        "head": {"kernel": jnp.zeros((4, 2))},
+        "scanned": {"kernel": jnp.zeros((2, 4, 6))},
+    }
+    gradients = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), p.dtype), params)
+    transform, _ = optimizer.build(config, params, total_steps=10)
+    updates, _ = transform.update(gradients, transform.init(params), params)
+    for matrix in (updates["a"]["kernel"], *updates["scanned"]["kernel"]):
+        singular = np.linalg.svd(matrix, compute_uv=False)
+        # Learning rate 0.1, RMS 0.2 * sqrt(largest side); five iterations orthogonalise roughly.
+        np.testing.assert_allclose(singular / (0.02 * max(matrix.shape) ** 0.5), 1, atol=0.4)
+    np.testing.assert_allclose(
+        updates["head"]["kernel"], -0.1 * np.sign(gradients["head"]["kernel"]), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        updates["a"]["bias"], -0.1 * np.sign(gradients["a"]["bias"]), rtol=1e-4
+    )
+
+
+def test_unknown_rule():
+    with pytest.raises(InputError, match="one of \\['adam', 'muon'\\]"):
+        optimizer.build(settings(rule="sgd"), {"a": {"kernel": jnp.ones(1)}}, total_steps=1)
