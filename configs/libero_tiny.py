@@ -24,6 +24,12 @@ def get_config() -> ConfigDict:
     config.data.tail = "repeat_last"  # the last steps of an episode start chunks too
     config.data.validation_every = 12  # every 12th episode is kept out of training
     config.data.crop_area = 0.9
+    config.data.brightness = 0.0  # the simulator's light does not change
+    config.data.contrast = 0.0
+    config.data.saturation = 0.0
+    config.data.hue = 0.0
+    config.data.prompt_length = 32
+    config.data.text_length = 28
     config.data.workers = 0
 
     config.batch_size = 32

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SUITE, TASK = "libero_object", 0
+HELD_OUT_SEED = 777  # of the jittered placements; demonstrations are drawn from seed 1
+EXECUTE = ("--execute", "4")  # actions of each chunk before the policy is asked again
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,14 @@ def train(sizes: Sizes, dataset: Path, workdir: Path, stage: str, *extra: str) -
 
 def evaluate(stage: str, out: Path, placement: str, episodes: int, *policy: str) -> dict:
     """Evaluates one policy on one kind of placement; returns the overall summary."""
+    results = out / f"{stage}_{placement}"
     run(
         f"{stage}, {placement}",
         "-m", "semanticvla_jax.evaluate", "--suite", SUITE, "--tasks", str(TASK),
         "--placement", placement, "--episodes", str(episodes), "--workers", "2",
-        "--out", str(out / f"{stage.replace(' ', '_')}_{placement}"), *policy,
+        "--seed", str(HELD_OUT_SEED), "--out", str(results), *policy,
     )  # fmt: skip
-    return json.loads((out / f"{stage.replace(' ', '_')}_{placement}" / "summary.json").read_text())
+    return json.loads((results / "summary.json").read_text())
 
 
 def main() -> None:
@@ -96,16 +99,18 @@ def main() -> None:
 
     rows = {
         "SemanticVLA": [
-            evaluate("policy", root, "official", sizes.official, "--checkpoint", str(sighted)),
-            evaluate("policy", root, "jittered", sizes.jittered, "--checkpoint", str(sighted)),
+            evaluate("policy", root, "official", sizes.official, "--checkpoint", str(sighted), *EXECUTE,
+                     "--video_every", "5"),
+            evaluate("policy", root, "jittered", sizes.jittered, "--checkpoint", str(sighted), *EXECUTE,
+                     "--video_every", "10"),
         ],
         "blind baseline": [
-            evaluate("blind", root, "official", sizes.official, "--checkpoint", str(blind)),
-            evaluate("blind", root, "jittered", sizes.jittered, "--checkpoint", str(blind)),
+            evaluate("blind", root, "official", sizes.official, "--checkpoint", str(blind), *EXECUTE),
+            evaluate("blind", root, "jittered", sizes.jittered, "--checkpoint", str(blind), *EXECUTE),
         ],
         "untrained": [
             evaluate("untrained", root, "official", sizes.untrained,
-                     "--checkpoint", str(sighted), "--policy", "untrained"),
+                     "--checkpoint", str(sighted), "--policy", "untrained", *EXECUTE),
         ],
         "scripted expert": [
             evaluate("expert", root, "jittered", sizes.expert, "--policy", "expert"),
