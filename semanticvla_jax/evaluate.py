@@ -38,6 +38,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--checkpoint", help="work directory of a training run, or one of its steps")
     add("--checkpoint_step", type=int, help="which step; default: the last")
+    add("--dataset", help="whose normalisation to use, if the policy was trained on several")
     add(
         "--policy",
         default="checkpoint",
@@ -62,7 +63,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--workers", type=int, default=1, help="processes")
     add("--retries", type=int, default=2, help="further attempts after an error")
     add("--max_steps", type=int, help="step limit; default: the suite's")
-    return parser.parse_args(argv)  # fmt: skip
+    return parser.parse_args(argv)
 
 
 @exit_on_input_error
