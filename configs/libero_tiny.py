@@ -1,9 +1,9 @@
 """SemanticVLA, tiny: learns one LIBERO task from scratch on two CPU cores.
 
-Every mechanism of the full model is there and working: both towers, ID- and SA-Pruner with budgets
-below the number of patches, both fusers, typed action tokens decoded in one parallel pass. The parts
-that only make sense with pretrained weights are swapped: a convolutional stem, learned placeholders,
-aligned read-out and per-token heads.
+Every mechanism of the full model is there and working: both towers, ID- and SA-Pruner with
+budgets below the number of patches, both fusers, typed action tokens decoded in one parallel pass.
+The parts that only make sense with pretrained weights are swapped: a convolutional stem, learned
+placeholders, aligned read-out and per-token heads.
 """
 
 from ml_collections import ConfigDict

@@ -17,7 +17,6 @@ from pathlib import Path
 
 SUITE, TASK = "libero_object", 0
 HELD_OUT_SEED = 777  # of the jittered placements; demonstrations are drawn from seed 1
-EXECUTE = ("--execute", "4")  # actions of each chunk before the policy is asked again
 
 
 @dataclass(frozen=True)
@@ -71,16 +70,29 @@ def train(sizes: Sizes, dataset: Path, workdir: Path, stage: str, *extra: str) -
     )  # fmt: skip
 
 
-def evaluate(stage: str, out: Path, placement: str, episodes: int, *policy: str) -> dict:
+def evaluate(name: str, root: Path, placement: str, episodes: int, flags: tuple[str, ...]) -> dict:
     """Evaluates one policy on one kind of placement; returns the overall summary."""
-    results = out / f"{stage}_{placement}"
+    results = root / f"{name}_{placement}"
     run(
-        f"{stage}, {placement}",
+        f"evaluation: {name}, {placement}",
         "-m", "semanticvla_jax.evaluate", "--suite", SUITE, "--tasks", str(TASK),
         "--placement", placement, "--episodes", str(episodes), "--workers", "2",
-        "--seed", str(HELD_OUT_SEED), "--out", str(results), *policy,
+        "--seed", str(HELD_OUT_SEED), "--out", str(results), *flags,
     )  # fmt: skip
     return json.loads((results / "summary.json").read_text())
+
+
+def contestants(sizes: Sizes, sighted: Path, blind: Path) -> dict[str, tuple]:
+    """Name -> (flags of the evaluation, {placement: episodes}) of everything that is compared."""
+    both = {"official": sizes.official, "jittered": sizes.jittered}
+    execute = ("--execute", "4")  # actions of each chunk before the policy is asked again
+    checkpoint = ("--checkpoint", str(sighted), *execute)
+    return {
+        "semanticvla": ((*checkpoint, "--video_every", "5"), both),
+        "blind": (("--checkpoint", str(blind), *execute), both),
+        "untrained": ((*checkpoint, "--policy", "untrained"), {"official": sizes.untrained}),
+        "expert": (("--policy", "expert"), {"jittered": sizes.expert}),
+    }
 
 
 def main() -> None:
@@ -98,46 +110,30 @@ def main() -> None:
     train(sizes, dataset, blind, "training the blind baseline", "--config.data.cameras=blank")
 
     rows = {
-        "SemanticVLA": [
-            evaluate("policy", root, "official", sizes.official, "--checkpoint", str(sighted), *EXECUTE,
-                     "--video_every", "5"),
-            evaluate("policy", root, "jittered", sizes.jittered, "--checkpoint", str(sighted), *EXECUTE,
-                     "--video_every", "10"),
-        ],
-        "blind baseline": [
-            evaluate("blind", root, "official", sizes.official, "--checkpoint", str(blind), *EXECUTE),
-            evaluate("blind", root, "jittered", sizes.jittered, "--checkpoint", str(blind), *EXECUTE),
-        ],
-        "untrained": [
-            evaluate("untrained", root, "official", sizes.untrained,
-                     "--checkpoint", str(sighted), "--policy", "untrained", *EXECUTE),
-        ],
-        "scripted expert": [
-            evaluate("expert", root, "jittered", sizes.expert, "--policy", "expert"),
-        ],
-    }  # fmt: skip
+        name: {
+            placement: evaluate(name, root, placement, episodes, flags)
+            for placement, episodes in placements.items()
+        }
+        for name, (flags, placements) in contestants(sizes, sighted, blind).items()
+    }
     report(rows, time.monotonic() - began)
 
 
-def report(rows: dict[str, list[dict]], seconds: float) -> None:
+def report(rows: dict[str, dict[str, dict]], seconds: float) -> None:
     """Prints the table of all policies and, last, the line that machines read."""
-    print(
-        f"\n{'policy':18} {'placement':10} {'success':>9}  95 % interval"
-        f"   (took {seconds / 60:.1f} min)"
-    )
+    print(f"\n{'policy':14} {'placement':10} {'success':>8}   95 % interval")
     for name, summaries in rows.items():
-        for s in summaries:
-            print(
-                f"{name:18} {s['placement']:10} {s['successes']:4d}/{s['episodes']:<4d} "
-                f"  {s['low']:.2f} to {s['high']:.2f}"
-            )
-    official, jittered = rows["SemanticVLA"]
-    blind_official, blind_jittered = rows["blind baseline"]
+        for placement, s in summaries.items():
+            count = f"{s['successes']}/{s['episodes']}"
+            print(f"{name:14} {placement:10} {count:>8}   {s['low']:.2f} to {s['high']:.2f}")
+    print(f"took {seconds / 60:.1f} minutes")
+    official, blind = rows["semanticvla"]["official"], rows["blind"]
     print(
         f"success_rate={official['success_rate']:.2f} low={official['low']:.2f} "
         f"high={official['high']:.2f} episodes={official['episodes']} task={official['tasks'][0]} "
-        f"jittered={jittered['success_rate']:.2f} blind={blind_jittered['success_rate']:.2f} "
-        f"blind_official={blind_official['success_rate']:.2f}"
+        f"jittered={rows['semanticvla']['jittered']['success_rate']:.2f} "
+        f"blind={blind['jittered']['success_rate']:.2f} "
+        f"blind_official={blind['official']['success_rate']:.2f}"
     )
 
 
