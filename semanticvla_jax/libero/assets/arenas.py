@@ -61,7 +61,7 @@ def _room(name: str, walls, *, floor_in_body: bool) -> Model:
             material="walls_mat")  # fmt: skip
     for light, position in (("light1", (1, 1, 4)), ("light2", (-3, -3, 4))):
         add(world, "light", name=light, pos=position, dir=(0, -0.15, -1), cutoff=80, exponent=2,
-            ambient=(0.06, 0.06, 0.06), diffuse=(0.6, 0.6, 0.58), specular=(0.3, 0.3, 0.3),
+            ambient=(0.06, 0.06, 0.06), diffuse=(0.52, 0.52, 0.5), specular=(0.3, 0.3, 0.3),
             directional=False, castshadow=False)  # fmt: skip
     for camera, position, orientation in CAMERAS:
         add(world, "camera", name=camera, mode="fixed", pos=position, quat=orientation)

@@ -63,18 +63,23 @@ def _draw_flat_box(model: ObjectModel, name: str, label: Image.Image) -> None:
     _draw(model, mesh.transformed(X_TO_Y) if name == "cookies" else mesh, label)
 
 
-def _draw_can(model: ObjectModel, label: Image.Image) -> None:
-    centre, radius, half = (0, -0.0006, -0.003), 0.0325, 0.038
-    wall = lathe([(radius, 0.002 - half), (radius, half - 0.002)], segments=20, turns=2)
-    _draw(model, wall.transformed(Z_TO_Y, centre), label)
-    edge = radius + 0.0006
-    lid = [(edge, half - 0.002), (edge, half), (radius - 0.002, half)]
-    lid += [(radius - 0.003, half - 0.003), (0, half - 0.003)]
-    foot = [(0, -half), (edge, -half), (edge, 0.002 - half)]
-    ends = merge(lathe(lid, segments=20), lathe(foot, segments=20))
-    model.visual(
-        model.object, "ends", ends.transformed(Z_TO_Y, centre), model.material("tin", rgba=TIN)
-    )
+def _draw_can(lid_colour) -> Callable:
+    """A tin with a label all around and a lid of its own colour, for the camera above it."""
+
+    def draw(model: ObjectModel, label: Image.Image) -> None:
+        centre, radius, half = (0, -0.0006, -0.003), 0.0325, 0.038
+        wall = lathe([(radius, 0.002 - half), (radius, half - 0.002)], segments=20, turns=2)
+        _draw(model, wall.transformed(Z_TO_Y, centre), label)
+        edge = radius + 0.0006
+        rim = lathe([(edge, half - 0.002), (edge, half), (radius - 0.004, half)], segments=20)
+        foot = lathe([(0, -half), (edge, -half), (edge, 0.002 - half)], segments=20)
+        lid = lathe([(radius - 0.004, half), (radius - 0.005, half - 0.002), (0, half - 0.002)],
+                    segments=20)  # fmt: skip
+        for part, mesh, colour in (("tin", merge(rim, foot), TIN), ("lid", lid, lid_colour)):
+            material = model.material(part, rgba=colour)
+            model.visual(model.object, part, mesh.transformed(Z_TO_Y, centre), material)
+
+    return draw
 
 
 def _draw_bottle(profile, flatness: float, cap, cap_colour, stand) -> Callable:
@@ -109,8 +114,8 @@ def _draw_carton(model: ObjectModel, label: Image.Image) -> None:
 
 
 SHAPES = {
-    "alphabet_soup": _draw_can,
-    "tomato_sauce": _draw_can,
+    "alphabet_soup": _draw_can((0.16, 0.38, 0.8)),
+    "tomato_sauce": _draw_can((0.72, 0.14, 0.12)),
     "milk": _draw_carton,
     "orange_juice": _draw_carton,
     "ketchup": _draw_bottle(

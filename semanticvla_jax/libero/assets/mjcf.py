@@ -137,8 +137,8 @@ class ObjectModel(Model):
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """A small PNG: at most 64 colours."""
+    """A small PNG: at most 32 colours."""
     buffer = io.BytesIO()
-    image = image.convert("RGB").quantize(64, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image = image.convert("RGB").quantize(32, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

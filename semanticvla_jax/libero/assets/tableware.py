@@ -113,8 +113,8 @@ def _mug(
                         (0, 0.006)])  # fmt: skip
         outside = lathe([(0, foot[1]), *wall[: start + 1]])
         place = (None, (*axis, 0))
-        _draw(model, "outside", merge(outside.transformed(*place), ear), colours[0])
-        _draw(model, "inside", inside.transformed(*place), colours[1])
+        _draw(model, "outside", merge(outside.transformed(*place), ear), colours[0], emission=0.12)
+        _draw(model, "inside", inside.transformed(*place), colours[1], emission=0.12)
 
     return draw
 
