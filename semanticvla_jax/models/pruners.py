@@ -218,8 +218,7 @@ class Pruners(nn.Module):
 
     def select(
         self,
-        siglip: tuple[jax.Array, jax.Array],
-        dino: tuple[jax.Array, jax.Array],
+        features: dict[str, tuple[jax.Array, jax.Array]],
         text_ids: jax.Array,
         noise: jax.Array | None = None,
         train: bool = False,
@@ -227,14 +226,14 @@ class Pruners(nn.Module):
         """What each tower hands on.
 
         Args:
-          siglip, dino: (patches [B I, N, D], queries [B I, Q, D]) of each tower.
+          features: (patches [B I, N, D], queries [B I, Q, D]) of each tower.
           text_ids: int32[B, M].
           noise: f32[B, I, N, M] ~ N(0, 1) to use in training instead of drawing from rng 'noise'.
           train: add noise.
         """
         return {
-            "siglip": self._select(self.siglip, siglip, text_ids, noise, train),
-            "dino": self._select(self.dino, dino, text_ids, noise, train),
+            name: self._select(pruner, features[name], text_ids, noise, train)
+            for name, pruner in (("siglip", self.siglip), ("dino", self.dino))
         }
 
     def _select(self, pruner, features, text_ids, noise, train) -> Selection:

@@ -62,15 +62,15 @@ class SemanticVLA(nn.Module):
         prompt = batch["prompt_ids"], batch["prompt_mask"]
         ids, valid = self.coupler.language_ids(*prompt)
         conditions = self.pruners.condition(self.llm.embed(ids), valid)
-        dino, siglip = self._encode(dino_pixels, siglip_pixels, conditions)
+        features, _ = self.encode({"dino": dino_pixels, "siglip": siglip_pixels}, conditions)
         selected = self.pruners.select(
-            siglip, dino, batch["text_ids"], batch.get("pruner_noise"), train
+            features, batch["text_ids"], batch.get("pruner_noise"), train
         )
         tokens = self.fuser.merge(**selected)
         tokens = tokens.reshape(-1, images, *tokens.shape[1:])
         sequence = self.coupler.assemble(
             self.llm.embed,
-            tokens.reshape(len(tokens), -1, tokens.shape[-1]),
+            tokens.reshape(tokens.shape[0], -1, tokens.shape[-1]),
             batch["state"],
             *prompt,
         )
@@ -88,27 +88,42 @@ class SemanticVLA(nn.Module):
             "action_states": states,
         }
 
-    def _encode(self, dino_pixels, siglip_pixels, conditions) -> tuple[tuple, tuple]:
-        """Both towers, all images of the batch at once: (patches, queries) of each, [B I, ...]."""
-        images = dino_pixels.shape[1]
-        towers, tokens, modulations = (self.dino, self.siglip), [], []
-        for tower, pixels, name in zip(
-            towers, (dino_pixels, siglip_pixels), ("dino", "siglip"), strict=True
-        ):
+    def encode(
+        self, pixels: dict[str, jax.Array], conditions: dict[str, tuple]
+    ) -> tuple[dict[str, tuple[jax.Array, jax.Array]], list[dict]]:
+        """Both towers over all images of the batch at once, exchanging features where the fuser says.
+
+        Args:
+          pixels: normalised [B, I, H, W, 3] of each tower.
+          conditions: (queries, modulations) of each tower, from the pruners.
+
+        Returns:
+          ({tower: (patches [B I, N, D], queries [B I, Q, D])}, and for each exchange {tower: (tokens
+          before, tokens after)}).
+        """
+        towers = {"dino": self.dino, "siglip": self.siglip}
+        tokens, modulations, done, exchanges = {}, {}, dict.fromkeys(towers, 0), []
+        for name, tower in towers.items():
+            batch, images = pixels[name].shape[:2]
             queries, per_block = conditions[name]
-            tokens.append(tower.embed(pixels.reshape(-1, *pixels.shape[2:]), queries))
-            modulations.append(jax.tree.map(lambda x: jnp.repeat(x, images, axis=0), per_block))
-        done = [0, 0]
-        for pair, blocks in enumerate(self.fuser.pairs):
-            for t, block in enumerate(blocks):
-                tokens[t] = towers[t].run(tokens[t], done[t], block + 1, modulations[t])
-                done[t] = block + 1
-            dino, siglip = (tower.split(x) for tower, x in zip(towers, tokens, strict=True))
-            fused = self.fuser.exchange(pair, dino[1], siglip[1])
-            tokens = [
-                jnp.concatenate([prefix, patches, queries], axis=1)
-                for (prefix, _, queries), patches in zip((dino, siglip), fused, strict=True)
-            ]
-        for t, tower in enumerate(towers):
-            tokens[t] = tower.run(tokens[t], done[t], tower.feature_index + 1, modulations[t])
-        return tuple(tower.split(x)[1:] for tower, x in zip(towers, tokens, strict=True))
+            flat = pixels[name].reshape(batch * images, *pixels[name].shape[2:])
+            tokens[name] = tower.embed(flat, queries)
+            modulations[name] = jax.tree.map(lambda x, n=images: jnp.repeat(x, n, 0), per_block)
+
+        def advance(name: str, stop: int) -> None:
+            tokens[name] = towers[name].run(tokens[name], done[name], stop, modulations[name])
+            done[name] = stop
+
+        for pair, (dino_block, siglip_block) in enumerate(self.fuser.pairs):
+            advance("dino", dino_block + 1)
+            advance("siglip", siglip_block + 1)
+            before = dict(tokens)
+            parts = {name: tower.split(tokens[name]) for name, tower in towers.items()}
+            fused = self.fuser.exchange(pair, parts["dino"][1], parts["siglip"][1])
+            for name, patches in zip(towers, fused, strict=True):
+                prefix, _, queries = parts[name]
+                tokens[name] = jnp.concatenate([prefix, patches, queries], axis=1)
+            exchanges.append({name: (before[name], tokens[name]) for name in towers})
+        for name, tower in towers.items():
+            advance(name, tower.feature_index + 1)
+        return {n: tower.split(tokens[n])[1:] for n, tower in towers.items()}, exchanges
