@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -167,8 +168,9 @@ def _episode_paths(
 
 def _write_dataset(configuration: Configuration, paths: list[Path], dataset: Path) -> None:
     """Writes beside `dataset` and renames, so that it is either absent or whole."""
-    unfinished = dataset.parent / f"{UNFINISHED}dataset"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    for leftover in dataset.parent.glob(f"{UNFINISHED}*-dataset"):
+        shutil.rmtree(leftover)
+    unfinished = dataset.parent / f"{UNFINISHED}{os.getpid()}-dataset"
     unfinished.mkdir()
     write_in_own_process(
         Order(

@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,17 +42,26 @@ class Order:
 
 
 def write_in_own_process(order: Order) -> None:
-    """Writes the dataset in a fresh process; RuntimeError with its last words if it fails."""
+    """Writes the dataset in a fresh process, which dies with this one.
+
+    Raises: RuntimeError with its last words if it fails.
+    """
     path = Path(order.directory) / "order.json"
     path.write_text(json.dumps(dataclasses.asdict(order)))
     search_path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
-    finished = subprocess.run(
-        [sys.executable, "-m", __name__, str(path)],
-        env={**os.environ, **QUIET, "PYTHONPATH": search_path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    read_end, write_end = os.pipe()  # closed by the system when this process ends
+    try:
+        finished = subprocess.run(
+            [sys.executable, "-m", __name__, str(path)],
+            env={**os.environ, **QUIET, "PYTHONPATH": search_path},
+            stdin=read_end,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(read_end)
+        os.close(write_end)
     path.unlink(missing_ok=True)
     if finished.returncode:
         raise RuntimeError(
@@ -187,7 +197,18 @@ def steps(episode: Episode) -> Iterator[dict]:
         }
 
 
+def _die_with_parent() -> None:
+    """Ends this process when standard input, a pipe that the parent holds, is closed."""
+
+    def wait_for_the_end() -> None:
+        os.read(sys.stdin.fileno(), 1)
+        os._exit(1)
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
+
+
 if __name__ == "__main__":
+    _die_with_parent()
     with open(sys.argv[1]) as order_file:
         fields = json.load(order_file)
     write(Order(**{**fields, "episodes": tuple(fields["episodes"])}))

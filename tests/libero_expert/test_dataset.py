@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.libero_expert.files import UNFINISHED
 from data.libero_expert.generate import fill
 from data.libero_expert.staging import Staging
 from data.libero_expert.write_rlds import QUIET
@@ -68,8 +69,14 @@ with open(target, "wb") as file:
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """A whole dataset of fake episodes: collected, written, described."""
+    """A whole dataset of fake episodes: collected, written, described.
+
+    What a run leaves that was killed while it wrote lies there already.
+    """
     out = tmp_path_factory.mktemp("dataset")
+    half = out / f"{UNFINISHED}999-dataset" / NAME / "1.0.0.incomplete"
+    half.mkdir(parents=True)
+    (half / f"{NAME}-train.tfrecord-00000-of-00002").write_bytes(b"half a reco")
     configuration = fakes.configuration(EPISODES)
     metadata = {
         "configuration": configuration.to_json(),
