@@ -51,7 +51,7 @@ def get_config() -> ConfigDict:
             groups=((".*", 1.0),),  # (regex, learning-rate multiplier); None freezes
         )
     )
-    config.loss_weights = ConfigDict(dict(translation=1.0, rotation=0.3, gripper=1.0))
+    config.loss_weights = ConfigDict(dict(translation=1.0, rotation=0.3, gripper=2.0))
 
     config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))
     config.log_every = 20

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
@@ -57,24 +59,38 @@ def muon(config, trainable: dict) -> optax.GradientTransformation:
     labels = parameters.unflatten(
         {
             name: "muon"
-            if matrices[name] and min(leaf.shape[-2:], default=0) >= config.muon.min_dim
+            if matrices[name] and min(_matrix_shape(leaf), default=0) >= config.muon.min_dim
             else "adam"
             for name, leaf in parameters.flatten(trainable).items()
         }
     )
 
-    def dimensions(tree):
-        return jax.tree.map(lambda _: MuonDimensionNumbers(-2, -1), tree)
+    def scaled_to_rms(updates, _):
+        rms = 0.2 * config.muon.scale
+        return jax.tree.map(lambda u: u * rms * max(_matrix_shape(u)) ** 0.5, updates)
 
     orthogonal = optax.chain(
-        scale_by_muon(beta=config.muon.beta, weight_dimension_numbers=dimensions),
-        optax.stateless(
-            lambda updates, _: jax.tree.map(
-                lambda u: u * 0.2 * config.muon.scale * max(u.shape[-2:]) ** 0.5, updates
-            )
+        scale_by_muon(
+            beta=config.muon.beta,
+            weight_dimension_numbers=lambda tree: jax.tree.map(_matrix_axes, tree),
         ),
+        optax.stateless(scaled_to_rms),
     )
     return optax.partition({"muon": orthogonal, "adam": adam(config, trainable)}, labels)
+
+
+def _matrix_axes(leaf) -> MuonDimensionNumbers:
+    """Kernels are [in, out], [depth, in, out] (scanned layers) or [h, w, in, out]."""
+    inputs = tuple(range(leaf.ndim - 1)) if leaf.ndim == 4 else (leaf.ndim - 2,)
+    return MuonDimensionNumbers(reduction_axis=inputs, output_axis=leaf.ndim - 1)
+
+
+def _matrix_shape(leaf) -> tuple[int, ...]:
+    """(inputs, outputs) of a kernel as one matrix; () for vectors and scalars."""
+    if leaf.ndim < 2:
+        return ()
+    inputs = _matrix_axes(leaf).reduction_axis
+    return math.prod(leaf.shape[axis] for axis in inputs), leaf.shape[-1]
 
 
 RULES = {"adam": adam, "muon": muon}

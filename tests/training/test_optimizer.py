@@ -83,11 +83,13 @@ def test_muon_orthogonalises_matrices_and_leaves_the_rest_to_adam():
         "a": {"kernel": jnp.zeros((4, 4)), "bias": jnp.zeros(4)},
         "head": {"kernel": jnp.zeros((4, 2))},
         "scanned": {"kernel": jnp.zeros((2, 4, 6))},
+        "convolution": {"kernel": jnp.zeros((3, 3, 2, 5))},
     }
     gradients = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), p.dtype), params)
     transform, _ = optimizer.build(config, params, total_steps=10)
     updates, _ = transform.update(gradients, transform.init(params), params)
-    for matrix in (updates["a"]["kernel"], *updates["scanned"]["kernel"]):
+    convolution = updates["convolution"]["kernel"].reshape(18, 5)
+    for matrix in (updates["a"]["kernel"], *updates["scanned"]["kernel"], convolution):
         singular = np.linalg.svd(matrix, compute_uv=False)
         # Learning rate 0.1, RMS 0.2 * sqrt(largest side); five iterations orthogonalise roughly.
         np.testing.assert_allclose(singular / (0.02 * max(matrix.shape) ** 0.5), 1, atol=0.4)
