@@ -26,15 +26,15 @@ APPROACH_HEIGHT = 0.060  # m above the grasp from which the hand comes down
 RIM_DEPTH = 0.022  # m from the rim down to the grip site
 RIM_BAND = 0.006  # m below the top that still counts as rim
 FLOOR_CLEARANCE = 0.013  # m kept between the grip site and the object's bottom
-WRIST_ABOVE_SITE = 0.21  # m from the grip site up to the wrist, hand pointing down
-REACH = 0.75  # m from the shoulder to the wrist; beyond it the arm gets stretched out
+WRIST_ABOVE_SITE, WRIST_INWARD_OF_SITE = 0.21, 0.088  # m from the grip site, hand pointing down
+REACH = 0.65  # m from the shoulder to the wrist; at 0.719 the elbow snaps straight and locks
 HOME_YAW = np.pi / 2  # jaw axis at the start of an episode
 
 COST_PER_HIT = 5.0
 COST_PER_RADIAN_FROM_HOME = {"rim": 2.0, "solid": 1.0}
 COST_OF_FAR_SIDE = 0.4  # a rim is best taken at the side of +y
 COST_PER_METRE_WIDTH, COST_PER_METRE_OFF_MIDDLE = 20.0, 15.0
-COST_PER_METRE_OUT_OF_REACH = 40.0
+COST_PER_METRE_OUT_OF_REACH = 150.0
 COST_OF_PALM_ON_OBJECT = 10 * COST_PER_HIT
 RETRY_NOISE = {"rim": 1.8, "solid": 1.5}  # cost noise per earlier attempt, to try something else
 
@@ -67,9 +67,9 @@ def hand_samples(position: np.ndarray, yaw: float, opening: float) -> np.ndarray
     ]
     palm = [
         (along, across, height)
-        for along in np.linspace(-PALM_HALF_LENGTH, PALM_HALF_LENGTH, 7)
-        for across in (-PALM_HALF_WIDTH, 0.0, PALM_HALF_WIDTH)
-        for height in (PALM_ABOVE_SITE, PALM_ABOVE_SITE + 0.03)
+        for along in np.linspace(-PALM_HALF_LENGTH, PALM_HALF_LENGTH, 15)
+        for across in np.linspace(-PALM_HALF_WIDTH, PALM_HALF_WIDTH, 5)
+        for height in (PALM_ABOVE_SITE, PALM_ABOVE_SITE + 0.015, PALM_ABOVE_SITE + 0.03)
     ]
     c, s = np.cos(yaw), np.sin(yaw)
     turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
@@ -148,9 +148,13 @@ def top_grasp(points: np.ndarray) -> Grasp:
 
 
 def out_of_reach(position: np.ndarray, shoulder: np.ndarray) -> float:
-    """Metres by which a downward grasp at `position` f64[3] overstretches the arm."""
-    wrist = position + [0.0, 0.0, WRIST_ABOVE_SITE]
-    return max(0.0, float(np.linalg.norm(wrist - shoulder)) - REACH)
+    """Metres by which a downward grasp at `position` f64[3] overstretches the arm.
+
+    The wrist joint stands above the grip site and nearer to the robot, whatever the hand's yaw.
+    """
+    outward, up = np.linalg.norm((position - shoulder)[:2]), (position - shoulder)[2]
+    wrist = np.hypot(outward - WRIST_INWARD_OF_SITE, up + WRIST_ABOVE_SITE)
+    return max(0.0, float(wrist) - REACH)
 
 
 def plan_grasp(
@@ -171,7 +175,11 @@ def plan_grasp(
     if not candidates:
         return top_grasp(points)
     shoulder = scene.shoulder_position
-    stretch = [out_of_reach(grasp.position, shoulder) for _, grasp in candidates]
+    rise = np.array([0.0, 0.0, APPROACH_HEIGHT])
+    stretch = [
+        max(out_of_reach(at, shoulder) for at in (grasp.position, grasp.position + rise))
+        for _, grasp in candidates
+    ]
     costs = np.array([cost for cost, _ in candidates])
     costs += COST_PER_METRE_OUT_OF_REACH * np.array(stretch)
     costs += attempt * RETRY_NOISE[style] * rng.random(len(candidates))

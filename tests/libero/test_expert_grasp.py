@@ -84,8 +84,8 @@ def test_yaw_distance_knows_the_half_turn():
 
 
 def test_reach_is_measured_at_the_wrist():
-    # Wrist 0.21 m above the grip site and 0.088 m inward: 0.712 m from the shoulder, limit 0.67 m.
-    assert out_of_reach(np.array([0.0, 0.8, -0.21]), np.zeros(3)) == pytest.approx(0.042)
+    # Wrist 0.21 m above the grip site and 0.088 m inward: 0.712 m from the shoulder, limit 0.65 m.
+    assert out_of_reach(np.array([0.0, 0.8, -0.21]), np.zeros(3)) == pytest.approx(0.062)
     assert out_of_reach(np.array([0.5, 0, -0.21]), np.zeros(3)) == 0.0
 
 
