@@ -104,7 +104,7 @@ def main() -> None:
     sizes = MINI if arguments.mini else FULL
     root = arguments.workdir or Path("runs") / ("demo_mini" if arguments.mini else "demo")
     began = time.monotonic()
-    # The same small assets everywhere: the originals, where they can be had, render ten times slower.
+    # The same assets everywhere; the originals, where they can be had, render ten times slower.
     os.environ.setdefault("SEMANTICVLA_LIBERO_ASSETS", "generated")
 
     dataset, sighted, blind = root / "dataset", root / "policy", root / "blind"
