@@ -63,15 +63,15 @@ def ignore(source: str, reason: str) -> Rule:
     return Rule(source, None, reason=reason)
 
 
-def locate(name: str, rules: Sequence[Rule]) -> tuple[str, Layout] | None:
-    """(our name, layout) of a foreign parameter, or None where it is ignored.
+def locate(name: str, rules: Sequence[Rule]) -> tuple[str, Rule] | None:
+    """(our name, its rule) of a foreign parameter, or None where it is ignored.
 
     Raises:
       InputError: no rule matches.
     """
     rule = next((r for r in rules if re.fullmatch(r.source, name)), None)
     _raise_if([] if rule else [name], "foreign parameters that no rule matches")
-    return None if rule.target is None else (rule.apply(name), rule.layout)
+    return None if rule.target is None else (rule.apply(name), rule)
 
 
 @dataclasses.dataclass(frozen=True)

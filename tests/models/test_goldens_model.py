@@ -291,15 +291,27 @@ def check_gradients(name: str, case: Golden, grads: dict, rule_list) -> None:
     grads = flatten_dict(grads, sep="/")
     worst = 0.0
     for source, norm in case.config["grad_norms"].items():
-        target, _ = rules.locate(source, rule_list)
-        found = float(jnp.linalg.norm(grads[target]))
-        worst = max(worst, abs(found - norm) / max(norm, 1e-3))
-        assert abs(found - norm) <= 1e-4 * max(norm, 1e-2), (source, found, norm)
+        located = rules.locate(source, rule_list)
+        assert (located is None) == (norm is None), source
+        if norm is not None:
+            found = float(jnp.linalg.norm(gradient(grads, *located)))
+            worst = max(worst, abs(found - norm) / max(norm, 1e-2))
+            assert abs(found - norm) <= 2e-4 * max(norm, 1e-2), (source, found, norm)
     print(f"{name}: {len(case.config['grad_norms'])} gradient norms, worst {worst:.1e} relative")
     whole = {k.removeprefix("grad/"): v for k, v in case.outputs.items() if k.startswith("grad/")}
     for source, expected in whole.items():
-        target, layout = rules.locate(f"vla.{source}", rule_list)
-        np.testing.assert_allclose(grads[target], layout(expected), atol=5e-5, rtol=1e-4)
+        target, rule = rules.locate(f"vla.{source}", rule_list)
+        np.testing.assert_allclose(grads[target], rule.layout(expected), atol=5e-5, rtol=1e-4)
+
+
+def gradient(grads: dict, target: str, rule: rules.Rule) -> jax.Array:
+    """Our gradient of what one foreign parameter became."""
+    value = grads[target]
+    if target.endswith("embed_tokens/embedding"):
+        return value.at[32000].set(0)  # torch's padding_idx
+    if "text_encoder" in target and "/qkv/" in target:
+        return jnp.split(value, 3, axis=-1)[rule.part]
+    return value
 
 
 def test_lora_training(golden):
@@ -352,7 +364,7 @@ def test_lora_training(golden):
     after = {}
     for key, expected in case.outputs.items():
         if key.startswith("after/"):
-            target, layout = rules.locate(key.removeprefix("after/"), rule_list)
-            after[key] = layout(expected), train[target]
+            target, rule = rules.locate(key.removeprefix("after/"), rule_list)
+            after[key] = rule.layout(expected), train[target]
     expected = {k: v[0] for k, v in after.items()}
     goldens.check(f"{case.name} after", {k: v[1] for k, v in after.items()}, expected, 1e-4)
