@@ -1,0 +1,19 @@
+"""One tiny policy for several tasks of libero_goal: one scene, and only the sentence says what to do.
+
+    python -m data.libero_expert --suite libero_goal --tasks 1,2,8 --episodes 100 --out datasets/goal
+    python -m semanticvla_jax.train --config configs/libero_tiny_multitask.py --workdir runs/goal
+
+The bowl on the stove, the wine bottle on top of the cabinet, the bowl on the plate.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import libero_tiny
+
+
+def get_config() -> ConfigDict:
+    config = libero_tiny.get_config()
+    config.data.path = "datasets/goal"
+    config.total_steps = 4800
+    config.checkpoint_every = 800
+    return config
