@@ -50,4 +50,6 @@ uv="env VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip"
 $uv install -q -c requirements/constraints.txt -r requirements.txt -r requirements/rlds.txt -r requirements/test.txt
 $uv install -q --no-deps -r requirements/simulator.txt
 $uv install -q --no-deps -e .
+# Compiled once and quietly: the simulator's sources warn about their escape sequences.
+.venv/bin/python -W ignore -m compileall -q .venv/lib/python3*/site-packages/{robosuite,libero,bddl} >/dev/null || true
 echo "$stamp" > .venv/setup-stamp
