@@ -1,8 +1,9 @@
 """Model configuration (plain nested dicts) -> SemanticVLA. Each slot is a name and its arguments.
 
-A slot is `{"name": ..., **arguments}`; arguments that are slots themselves are resolved the same way.
-What a part must know of its neighbours (the language model's width, a tower's width and depth, the
-number of action tokens) is filled in here, so a configuration states each number once.
+A slot is `{"name": ..., **arguments}`; arguments that are slots themselves are resolved alike. What
+a part must know of its neighbours (the language model's width, a tower's width and depth, the
+number of action tokens) is filled in here, so a configuration states each number once. `dtype` and
+`param_dtype` given inside a slot hold for it and everything inside it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from semanticvla_jax.models.layers import Dense, choose
 from semanticvla_jax.models.lora import LoRA
 from semanticvla_jax.models.semanticvla import SemanticVLA
 
+NUMERICS = ("dtype", "param_dtype")
 SLOTS = ("siglip", "dino", "pruners", "fuser", "llm", "coupler", "head")
 
 PRUNERS = {
@@ -62,8 +64,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "head": {"residual_mlp": heads.ResidualMLPHead, "per_token": heads.PerTokenHead},
 }
 
-# Parts whose Dense layers carry adapters, when the configuration has a `lora` entry: the towers' and
-# the language model's own layers. Everything else is trained fully, or frozen.
+# Parts whose Dense layers carry adapters when the configuration has a `lora` entry: the towers'
+# and the language model's own layers. Everything else is trained fully, or frozen.
 ADAPTED = (vit.VisionTower, llama.Llama)
 
 
@@ -79,7 +81,7 @@ def build(config: Mapping[str, Any]) -> SemanticVLA:
     """
     config = _plain(config)
     _check_keys(config)
-    numerics = {key: jnp.dtype(config.get(key, "float32")).type for key in ("dtype", "param_dtype")}
+    numerics = _numerics(config, dict.fromkeys(NUMERICS, "float32"))
     resolve = functools.partial(_resolve, numerics=numerics, lora=_lora(config))
     head = resolve("head", config["head"], {})
     coupler_config = config["coupler"]
@@ -122,7 +124,8 @@ def _resolve(kind: str, spec: Mapping, known: Mapping, *, numerics: Mapping, lor
             fix=f"name one of {sorted(PARTS[kind])}",
         )
     part = choose(PARTS[kind], spec["name"], f"name of model slot '{kind}'")
-    arguments = {key: value for key, value in spec.items() if key != "name"}
+    numerics = _numerics(spec, numerics)
+    arguments = {key: value for key, value in spec.items() if key not in ("name", *NUMERICS)}
     if not dataclasses.is_dataclass(part):
         _check_arguments(kind, spec["name"], arguments, set(), set())
         return part
@@ -138,9 +141,7 @@ def _resolve(kind: str, spec: Mapping, known: Mapping, *, numerics: Mapping, lor
             arguments[key] = _resolve(key, value, known, numerics=numerics, lora=lora)
         else:
             arguments[key] = _frozen(value)
-    for key in ("dtype", "param_dtype"):
-        if key in fields:
-            arguments.setdefault(key, numerics[key])
+    arguments |= {key: value for key, value in numerics.items() if key in fields}
     if "dense" in fields:
         adapter = lora if part in ADAPTED else None
         arguments.setdefault("dense", functools.partial(Dense, lora=adapter, **numerics))
@@ -153,6 +154,11 @@ def _with_tower(pruners_config: Mapping, name: str, tower: vit.VisionTower) -> d
     sizes = {"width": tower.width, "depth": tower.feature_index + 1}
     fields = getattr(PRUNERS.get(spec.get("name")), "__dataclass_fields__", {})
     return {**{key: value for key, value in sizes.items() if key in fields}, **spec}
+
+
+def _numerics(spec: Mapping, outer: Mapping) -> dict[str, Any]:
+    """The numeric types of a slot: its own, or those around it."""
+    return {key: jnp.dtype(spec.get(key, outer[key])).type for key in NUMERICS}
 
 
 def _lora(config: Mapping) -> LoRA | None:
@@ -175,7 +181,7 @@ def _frozen(value: Any) -> Any:
 
 def _check_keys(config: Mapping) -> None:
     missing = [slot for slot in SLOTS if slot not in config]
-    unknown = sorted(set(config) - {*SLOTS, "dtype", "param_dtype", "lora"})
+    unknown = sorted(set(config) - {*SLOTS, *NUMERICS, "lora"})
     if missing or unknown:
         raise InputError(
             "model configuration",

@@ -1,4 +1,4 @@
-"""Semantic-conditioned action coupler: the decoder's sequence, its attention mask, and the read-out."""
+"""Semantic-conditioned action coupler: the decoder's sequence, attention mask and read-out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semanticvla_jax.models.layers import MLP, Dense
 class Sequence(NamedTuple):
     """Decoder input: [BOS][images][proprioception][prompt][placeholders][stop][pads].
 
-    embeddings: [B, S, d]; valid: bool[B, S], False on pads; mask: bool[B, 1, S, S], True = may attend;
+    embeddings: [B, S, d]; valid: bool[B, S], False on pads; mask: bool[B, 1, S, S], True = attend;
     start: int32[B], position of the first placeholder.
     """
 
@@ -104,7 +104,7 @@ class TypedPlaceholders(nn.Module):
 
 
 class ProprioceptivePlaceholders(nn.Module):
-    """A learned vector per placeholder, plus the proprioception token: for decoders of few layers."""
+    """A learned vector per placeholder plus the proprioception token: for shallow decoders."""
 
     tokens: int
     llm_width: int

@@ -1,4 +1,4 @@
-"""Hierarchical fuser: the towers exchange features at chosen blocks, and their anchors are merged."""
+"""Hierarchical fuser: towers exchange features at chosen blocks; their anchors are merged."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class PerTokenHead(nn.Module):
     """The paper's head (eq. 11): each token's own state gives its own dimensions.
 
     Attributes:
-      hidden: widths of hidden layers; () is the paper's linear map. Tokens of one type share weights.
+      hidden: widths of hidden layers; () is the paper's linear map. Tokens of a type share weights.
     """
 
     action_tokens: ActionTokens = SINGLE_ARM

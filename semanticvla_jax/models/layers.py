@@ -62,7 +62,7 @@ def choose(table: dict[str, Any], name: str, what: str) -> Any:
 
 
 class Dense(nn.Module):
-    """x[..., in] -> [..., features]; parameters kernel [in, features], bias, and lora_a, lora_b if any.
+    """x[..., in] -> [..., features]; parameters kernel [in, features], bias, lora_a, lora_b.
 
     Attributes:
       kernel_init: name in INITIALIZERS.
@@ -116,7 +116,7 @@ class LayerNorm(nn.Module):
 
 
 class MLP(nn.Module):
-    """Dense layers fc1, fc2, ... with the activation between them: x[..., in] -> [..., features[-1]].
+    """Dense layers fc1, fc2, ..., an activation between them: x[..., in] -> [..., features[-1]].
 
     Attributes:
       features: widths of the layers.
@@ -208,7 +208,7 @@ class Block(nn.Module):
         mask: jax.Array | None = None,
         modulation: tuple[jax.Array, jax.Array] | None = None,
     ) -> jax.Array:
-        """x[B, S, D], mask bool[B or 1, 1, S, S], modulation (scale, shift) each [B, D] -> [B, S, D]."""
+        """x[B, S, D], mask bool[B or 1, 1, S, S], modulation (scale, shift) [B, D] -> [B, S, D]."""
         norm = functools.partial(LayerNorm, self.epsilon, self.param_dtype)
         attention = SelfAttention(
             self.heads, self.kernel_init, self.residual_init, self.dense, name="attn"

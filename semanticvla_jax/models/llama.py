@@ -20,7 +20,7 @@ def rotary_angles(length: int, head_dim: int, theta: float) -> jax.Array:
 
 
 def rotate(x: jax.Array, angles: jax.Array) -> jax.Array:
-    """Rotary embedding of x[B, S, H, Dh]; dimension i pairs with i + Dh/2, as Hugging Face stores it."""
+    """Rotary embedding of x[B, S, H, Dh]; dimension i pairs with i + Dh/2, as in Hugging Face."""
     cos, sin = jnp.cos(angles)[:, None, :], jnp.sin(angles)[:, None, :]
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
@@ -117,9 +117,9 @@ class Llama(nn.Module):
     """Decoder over given embeddings; `embed` gives those of token ids.
 
     Attributes:
-      scan: stack the layers' parameters as `layers/...` [depth, ...] and scan over them (one layer is
-        compiled, once); otherwise `layers_0/...`, `layers_1/...`.
-      remat: recompute each layer in the backward pass, saving matrix products without batch dimensions.
+      scan: stack the layers' parameters as `layers/...` [depth, ...] and scan over them, so that
+        one layer is compiled; otherwise `layers_0/...`, `layers_1/...`.
+      remat: recompute each layer in the backward pass, but for products without batch dimensions.
       lm_head: own the vocabulary head, for token decoding and complete checkpoints.
     """
 
@@ -192,7 +192,7 @@ class Llama(nn.Module):
         return self.head(hidden)
 
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
-        """x[B, S, width] at positions 0..S-1, mask bool[B or 1, 1, S, S] -> final states [B, S, width]."""
+        """x[B, S, width], mask bool[B or 1, 1, S, S] -> final states [B, S, width]."""
         if self.scan:
             x, _ = self.layers(x, mask)
         else:

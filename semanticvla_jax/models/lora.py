@@ -14,9 +14,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 class LoRA:
     """Adapter of a Dense layer: y += (x A) B * alpha / rank.
 
-    A ~ N(0, 1 / rank^2) and B = 0, PEFT's "gaussian" initialisation, so the adapted layer starts equal
-    to its base. Factors are the parameters `lora_a` f32[in, rank] and `lora_b` f32[rank, out] beside
-    `kernel`.
+    A ~ N(0, 1 / rank^2) and B = 0, PEFT's "gaussian" initialisation, so the adapted layer starts
+    equal to its base. The factors are the parameters `lora_a` f32[in, rank] and `lora_b` f32[rank,
+    out] beside `kernel`.
     """
 
     rank: int
@@ -32,7 +32,7 @@ class LoRA:
 
 
 def merge(params: dict, lora: LoRA) -> dict:
-    """Folds every adapter into its kernel: kernel + A B * scale, computed in f32; adapters are removed.
+    """Folds every adapter into its kernel, kernel + A B * scale in f32, and removes the adapters.
 
     Kernels may carry leading layer axes ([..., in, out]), as their factors then do.
     """
@@ -49,7 +49,7 @@ def merge(params: dict, lora: LoRA) -> dict:
 
 
 def unmerge(merged: dict, adapted: dict, lora: LoRA) -> dict:
-    """The inverse of `merge`: takes the adapters of `adapted` out of the kernels of `merged` again."""
+    """The inverse of `merge`: takes `adapted`'s adapters out of the kernels of `merged` again."""
     flat, adapters = flatten_dict(merged), flatten_dict(adapted)
     for path in list(flat):
         if path[-1] == "kernel" and path[:-1] + ("lora_a",) in adapters:

@@ -122,10 +122,14 @@ def tiny(*, cameras: int = 2, chunk: int = 8, vocab_size: int = 512, text_length
 
 
 def semanticvla_7b_libero() -> dict:
-    """The released LIBERO model: 2 cameras, K = 8, 3 action tokens per step, LoRA rank 64."""
+    """The released LIBERO model: 2 cameras, K = 8, 3 action tokens per step, LoRA rank 64.
+
+    Computes in bfloat16; pretrained parts are stored in bfloat16, everything trained in float32.
+    """
     return {
         "siglip": {
             "name": "vit",
+            "param_dtype": "bfloat16",
             "image_size": 224,
             "width": 1152,
             "depth": 27,
@@ -135,6 +139,7 @@ def semanticvla_7b_libero() -> dict:
         },
         "dino": {
             "name": "vit",
+            "param_dtype": "bfloat16",
             "image_size": 224,
             "width": 1024,
             "depth": 24,
@@ -156,6 +161,7 @@ def semanticvla_7b_libero() -> dict:
                 "cues": 5,
                 "text_encoder": {
                     "name": "siglip_text",
+                    "param_dtype": "bfloat16",
                     "vocab_size": 32000,
                     "length": 64,
                     "width": 1152,
@@ -173,6 +179,7 @@ def semanticvla_7b_libero() -> dict:
         },
         "llm": {
             "name": "llama",
+            "param_dtype": "bfloat16",
             "vocab_size": 32064,
             "width": 4096,
             "depth": 32,
@@ -192,7 +199,6 @@ def semanticvla_7b_libero() -> dict:
         "head": {"name": "residual_mlp", "action_tokens": heads.SINGLE_ARM},
         "lora": {"rank": 64, "alpha": 128},
         "dtype": "bfloat16",
-        "param_dtype": "bfloat16",
     }
 
 

@@ -1,4 +1,4 @@
-"""Semantic-guided pruners: what each vision tower is told about the instruction, and what it hands on.
+"""Semantic-guided pruners: what a tower is told about the instruction, and what it hands on.
 
 A pruner offers two methods, so that any pruner can stand at either tower:
   condition(language) -> (queries to append, modulations of the tower's blocks), each or None;
@@ -61,7 +61,7 @@ def unit(x: jax.Array) -> jax.Array:
 
 
 class InstructionDrivenPruner(nn.Module):
-    """ID-Pruner (eq. 2-5; released TextGuidedSampler): the instruction picks patches and gathers cues.
+    """ID-Pruner (eq. 2-5; TextGuidedSampler): the instruction picks patches and gathers cues.
 
     S[i, j] = cosine of patch i and projected word j; hidden words get -1.
     Anchors (L->V): the `anchors` patches with the largest mean over all words, in raster order.
@@ -107,7 +107,7 @@ class InstructionDrivenPruner(nn.Module):
         words_mask: jax.Array,
         noise: jax.Array | None,
     ) -> Selection:
-        """patches[n, N, D], words[n, M, D], words_mask bool[n, M], noise f32[n, N, M] ~ N(0, 1) or None."""
+        """patches[n, N, D], words[n, M, D], words_mask bool[n, M], noise f32[n, N, M] or None."""
         similarity = jnp.einsum("nid,njd->nij", unit(patches), unit(words)).astype(jnp.float32)
         if noise is not None:
             similarity = similarity + self.noise * noise
@@ -151,7 +151,7 @@ QUERY_INITIALIZERS = {
 
 
 class SpatialAggregationPruner(nn.Module):
-    """SA-Pruner (eq. 6-7): aggregation tokens ride through a tower whose blocks the language modulates.
+    """SA-Pruner (eq. 6-7): aggregation tokens in a tower whose blocks the language modulates.
 
     Attributes:
       width, depth: of the tower.

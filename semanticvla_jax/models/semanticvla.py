@@ -22,8 +22,8 @@ class SemanticVLA(nn.Module):
 
     Batch:
       images uint8[B, I, H, W, 3]; state f32[B, Q] normalised; prompt_ids int32[B, P] right padded,
-      without BOS; prompt_mask bool[B, P]; text_ids int32[B, M]; pruner_noise f32[B, I, N, M] ~ N(0, 1)
-      (optional: used in training instead of rng 'noise'). Other keys are ignored.
+      without BOS; prompt_mask bool[B, P]; text_ids int32[B, M]; optionally pruner_noise
+      f32[B, I, N, M] ~ N(0, 1), used in training instead of rng 'noise'. Other keys are ignored.
     """
 
     siglip: nn.Module
@@ -40,8 +40,8 @@ class SemanticVLA(nn.Module):
         """A batch -> (normalised actions f32[B, K, A], intermediates).
 
         Intermediates:
-          siglip, dino: the pruner's details with leading [B, I]: similarity [.., N, M], kept_patches
-            [.., h], cue_words [.., k], cue_attention [.., N, k];
+          siglip, dino: the pruner's details with leading [B, I]: similarity [.., N, M],
+            kept_patches [.., h], cue_words [.., k], cue_attention [.., N, k];
           image_tokens [B, I, tokens, d]; sequence: coupler.Sequence; hidden [B, S, d];
           action_states [B, K, T, d].
         """
@@ -57,7 +57,7 @@ class SemanticVLA(nn.Module):
         batch: dict[str, jax.Array],
         train: bool = False,
     ) -> tuple[jax.Array, dict[str, Any]]:
-        """The same from normalised pixels [B, I, H, W, 3] of each tower; `batch["images"]` is not used."""
+        """The same from each tower's normalised pixels [B, I, H, W, 3], not `batch["images"]`."""
         images = dino_pixels.shape[1]
         prompt = batch["prompt_ids"], batch["prompt_mask"]
         ids, valid = self.coupler.language_ids(*prompt)
@@ -91,15 +91,15 @@ class SemanticVLA(nn.Module):
     def encode(
         self, pixels: dict[str, jax.Array], conditions: dict[str, tuple]
     ) -> tuple[dict[str, tuple[jax.Array, jax.Array]], list[dict]]:
-        """Both towers over all images of the batch at once, exchanging features where the fuser says.
+        """Both towers over all images at once, exchanging features where the fuser says.
 
         Args:
           pixels: normalised [B, I, H, W, 3] of each tower.
           conditions: (queries, modulations) of each tower, from the pruners.
 
         Returns:
-          ({tower: (patches [B I, N, D], queries [B I, Q, D])}, and for each exchange {tower: (tokens
-          before, tokens after)}).
+          ({tower: (patches [B I, N, D], queries [B I, Q, D])}, and for each exchange
+          {tower: (tokens before, tokens after)}).
         """
         towers = {"dino": self.dino, "siglip": self.siglip}
         tokens, modulations, done, exchanges = {}, {}, dict.fromkeys(towers, 0), []

@@ -52,8 +52,8 @@ class PatchEmbed(nn.Module):
 class ConvolutionalStem(nn.Module):
     """Overlapping stem for towers trained from scratch: [B, H, W, 3] -> [B, h, w, width].
 
-    Each stage merges cells (space-to-depth, Dense, ReLU) and mixes 3x3 neighbours (Dense, ReLU); a last
-    merge and Dense reach the tower's width. The patch is the product of all merges.
+    Each stage merges cells (space-to-depth, Dense, ReLU) and mixes 3x3 neighbours (convolution,
+    ReLU); a last merge and Dense reach the tower's width. The patch is the product of all merges.
 
     Attributes:
       stages: (merge factor, channels after the merge, channels after the 3x3 mix) each.
@@ -96,10 +96,10 @@ class ConvolutionalStem(nn.Module):
 
 
 class VisionTower(nn.Module):
-    """Vision transformer whose blocks can be run range by range, so that towers can exchange features.
+    """Vision transformer whose blocks run range by range, so that towers can exchange features.
 
-    Token order: [class, registers, patches in raster order, appended queries]. No final norm is applied:
-    features are a block's output.
+    Token order: [class, registers, patches in raster order, appended queries]. Features are a
+    block's output, without a final norm.
 
     Attributes:
       image_size: side of the square input, pixels.
@@ -194,7 +194,7 @@ class VisionTower(nn.Module):
         """Tokens before the first block.
 
         Args:
-          pixels: [n, H, W, 3] normalised; with several cameras, n = batch x cameras, camera fastest.
+          pixels: [n, H, W, 3] normalised; with several cameras n = batch x cameras, camera fastest.
           queries: [Q, D] learned tokens to append without a position, or None.
 
         Returns:

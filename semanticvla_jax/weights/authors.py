@@ -1,8 +1,8 @@
-r"""Import rules for the parameter names of the authors' SemanticVLA, OpenVLA, timm and Hugging Face.
+r"""Import rules for parameter names of the authors' SemanticVLA, OpenVLA, timm and Hugging Face.
 
-Each function gives the rules of one family; `source` is the regex of a foreign prefix (with its dot),
-`target` ours (with its slash). Adapters in PEFT naming (`base_layer`, `lora_A`, `lora_B`) are part of
-every linear layer's rules.
+Each function gives the rules of one family; `source` is the regex of a foreign prefix (with its
+dot), `target` ours (with its slash). Adapters in PEFT naming (`base_layer`, `lora_A`, `lora_B`) are
+part of every linear layer's rules.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def layer_norm(source: str, target: str) -> list[Rule]:
 
 
 def timm_vit(source: str, target: str, *, final_norm: bool = False) -> list[Rule]:
-    """timm vision transformer; the authors wrap blocks as `blocks.i.block` and rename LayerScale."""
+    """timm vision transformer; the authors wrap blocks (`blocks.i.block`), rename LayerScale."""
     block, ours = rf"{source}blocks\.(\d+)\.(?:block\.)?", rf"{target}blocks_\1/"
     norm = (
         layer_norm(rf"{source}norm", f"{target}norm")
@@ -42,7 +42,9 @@ def timm_vit(source: str, target: str, *, final_norm: bool = False) -> list[Rule
     )
     return [
         Rule(rf"{source}(cls_token|reg_token|pos_embed)", rf"{target}\1"),
-        Rule(rf"{source}patch_embed\.proj\.weight", f"{target}patch_embed/proj/kernel", patch_kernel),
+        Rule(
+            rf"{source}patch_embed\.proj\.weight", f"{target}patch_embed/proj/kernel", patch_kernel
+        ),
         Rule(rf"{source}patch_embed\.proj\.bias", f"{target}patch_embed/proj/bias"),
         *layer_norm(rf"{block}(norm\d)", rf"{ours}\2"),
         *linear(rf"{block}attn\.(qkv|proj)", rf"{ours}attn/\2"),
@@ -110,7 +112,7 @@ def hf_siglip_vision(source: str, target: str) -> list[Rule]:
 
 
 def hf_dinov2(source: str, target: str) -> list[Rule]:
-    """Hugging Face Dinov2WithRegistersModel, for a tower with `position_on_class` and `final_norm`."""
+    """Hugging Face Dinov2WithRegistersModel: a tower with `position_on_class`, `final_norm`."""
     layer, ours = rf"{source}encoder\.layer\.(\d+)\.", rf"{target}blocks_\1/"
     embeddings = rf"{source}embeddings\."
     patch = rf"{embeddings}patch_embeddings\.projection\."

@@ -1,4 +1,4 @@
-"""Declarative import of foreign parameters: ordered rules (regex, our name, layout), strict accounting."""
+"""Declarative import of foreign parameters: ordered rules (regex, our name, layout)."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Rule:
 
     Attributes:
       source: regex that must match the whole foreign name.
-      target: our name 'a/b/kernel', with \1 ... from the regex; or a function of the match; None ignores
-        the parameter.
+      target: our name 'a/b/kernel', with \1 ... from the regex; or a function of the match; None
+        ignores the parameter.
       layout: what happens to the array.
       part: position among several sources that are concatenated on the last axis of one target.
       reason: why an ignored parameter is not needed.
@@ -76,7 +76,7 @@ def locate(name: str, rules: Sequence[Rule]) -> tuple[str, Rule] | None:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What an import did: foreign names by our name, ignored names by reason, our names left as they are."""
+    """Foreign names by our name, reasons by ignored name, and our names left unfilled."""
 
     used: dict[str, list[str]]
     ignored: dict[str, str]
@@ -95,15 +95,15 @@ def convert(
     Args:
       source: foreign name -> array.
       rules: the first whole match wins.
-      shapes: nested dict of our parameters (or ShapeDtypeStructs); decides whether layers are stacked.
+      shapes: nested dict of our parameters' shapes; decides whether layers are stacked.
       fresh: regexes of our names that may stay unfilled.
 
     Returns:
       (nested dict of arrays in the targets' dtypes, without fresh ones; report).
 
     Raises:
-      InputError: a foreign parameter that no rule matches, one of ours that stays unfilled, or shapes
-        that differ; the message shows both sides.
+      InputError: a foreign parameter that no rule matches, one of ours that stays unfilled, or
+        shapes that differ; the message shows both sides.
     """
     targets = flatten_dict(shapes, sep="/")
     pieces: dict[str, dict[tuple, str]] = {}
@@ -149,7 +149,7 @@ def _stacked(target: str, targets: Mapping) -> tuple[str, int]:
 
 
 def _assemble(pieces: Mapping[tuple[int, int], np.ndarray]) -> np.ndarray:
-    """{(layer or -1, part): array} -> parts side by side on the last axis, layers stacked in front."""
+    """{(layer or -1, part): array} -> parts joined on the last axis, layers stacked in front."""
     layers = sorted({layer for layer, _ in pieces})
     joined = [
         np.concatenate([pieces[key] for key in sorted(pieces) if key[0] == layer], axis=-1)

@@ -39,10 +39,10 @@ def images_last(x: np.ndarray) -> np.ndarray:
 
 
 def load(weights, rule_list, module, *args, fresh=(), method=None, **kwargs) -> dict:
-    """Foreign weights -> parameters of `module`, whose shapes come from an abstract initialisation."""
-    shapes = jax.eval_shape(
-        lambda: module.init(jax.random.key(0), *args, method=method, **kwargs)
-    )["params"]
+    """Foreign weights -> parameters of `module`; shapes come from an abstract initialisation."""
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *args, method=method, **kwargs))[
+        "params"
+    ]
     params, _ = rules.convert(weights, rule_list, shapes, fresh=fresh)
     return jax.tree.map(jnp.asarray, params)
 
@@ -98,7 +98,7 @@ def text_encoder(config: dict) -> dict:
 
 
 def model(config: dict, **changes) -> dict:
-    """Model configuration of a whole-backbone or whole-model case; missing parts get small stand-ins."""
+    """Model configuration of a backbone or whole-model case; missing parts get stand-ins."""
     llm = config.get("llm", {"hidden_size": 8, "num_attention_heads": 1})
     sampler = config["fused_featurizer_cfg"]
     crossed = {} if config.get("cross", True) else {"feature_layer": -2}

@@ -1,4 +1,4 @@
-"""Assembled model against reference outputs: Dense-Fuser (c), backbone (d), whole model (e), LoRA (g)."""
+"""The assembled model against reference outputs: fuser (c), backbone (d), whole (e), LoRA (g)."""
 
 from __future__ import annotations
 
@@ -130,9 +130,7 @@ def test_plain_openvla_backbone(golden):
 
     def run(m, ids):
         none = (None, None)
-        features, _ = m.encode(
-            {"dino": dino, "siglip": siglip}, {"dino": none, "siglip": none}
-        )
+        features, _ = m.encode({"dino": dino, "siglip": siglip}, {"dino": none, "siglip": none})
         return features, m.fuser.merge(**m.pruners.select(features, ids))
 
     ids = jnp.ones((2, 1), int)
@@ -191,9 +189,7 @@ def whole_model(case: Golden, **changes):
     def apply(params, batch, dino, siglip, train=False):
         return model.apply({"params": params}, dino, siglip, batch, train, method="from_pixels")
 
-    params = goldens.load(
-        case.weights, rule_list, model, dino, siglip, batch, method="from_pixels"
-    )
+    params = goldens.load(case.weights, rule_list, model, dino, siglip, batch, method="from_pixels")
     return model, params, batch, (dino, siglip), apply, rule_list
 
 
@@ -230,7 +226,9 @@ def test_whole_model(golden, name):
     difference = np.abs(np.asarray(actions) - batch["actions"])
     found = {
         "language_embeddings_mean": language,
-        "vision_tokens": details["image_tokens"].reshape(*case.outputs["train/vision_tokens"].shape),
+        "vision_tokens": details["image_tokens"].reshape(
+            *case.outputs["train/vision_tokens"].shape
+        ),
         "attend": sequence.mask[:, 0],
         "multimodal_embeddings": sequence.embeddings,
         "multimodal_attention_mask": sequence.valid,
@@ -329,12 +327,12 @@ def test_lora_training(golden):
     train = {k: v for k, v in flat.items() if trained[k]}
     frozen = {k: v for k, v in flat.items() if not trained[k]}
     # c["n_trainable"] also counts the adapters of attn_pool, which this model does not own.
-    pool = sum(np.prod(p["shape"]) for n, p in c["params"].items() if "pool" in n and p["trainable"])
+    pool = sum(
+        np.prod(p["shape"]) for n, p in c["params"].items() if "pool" in n and p["trainable"]
+    )
     assert sum(v.size for v in train.values()) + pool == c["n_trainable"]
     a = c["adamw"]
-    optimizer = optax.adamw(
-        a["lr"], *a["betas"], eps=a["eps"], weight_decay=a["weight_decay"]
-    )
+    optimizer = optax.adamw(a["lr"], *a["betas"], eps=a["eps"], weight_decay=a["weight_decay"])
 
     def loss(train, noise, noisy):
         tree = rules.unflatten_dict({**train, **frozen}, sep="/")

@@ -114,9 +114,7 @@ def test_film_tower(golden, name):
 
     queries, modulations = pruner.apply({"params": conditions}, language, method="condition")
     params = goldens.load(split[0], tower_rules, tower, queries, modulations, method=run)
-    found = jax.jit(
-        lambda p: tower.apply({"params": p}, queries, modulations, method=run)
-    )(params)
+    found = jax.jit(lambda p: tower.apply({"params": p}, queries, modulations, method=run))(params)
     assert set(found) == set(case.outputs)
     # Block outputs grow to hundreds here: the reference's own f32 noise reaches 2e-5.
     noise = c["f32_vs_f64_maxabs"]
@@ -138,7 +136,9 @@ def test_plain_encoders(golden, name, rules):
     case = golden(name)
     c = case.config["config"]
     hugging_face = "hidden_size" in c
-    width, depth = (c["hidden_size"], c["num_hidden_layers"]) if hugging_face else (c["dim"], c["depth"])
+    width, depth = (
+        (c["hidden_size"], c["num_hidden_layers"]) if hugging_face else (c["dim"], c["depth"])
+    )
     dino = "dino" in name
     ratio = c.get("mlp_ratio", 4)
     tower = vit.VisionTower(
@@ -203,7 +203,7 @@ def test_siglip_text(golden):
 
 
 def llama_states(module, params, x, mask) -> list:
-    """Embeddings and every layer's output; the last one after the final norm, as Hugging Face lists."""
+    """Embeddings and every layer's output; the last one after the final norm."""
 
     def run(m, x, mask):
         states = [x]
