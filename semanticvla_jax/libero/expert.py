@@ -7,7 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.libero.expert_fixtures import OPENED, close, open_drawer, turn_knob
+from semanticvla_jax.libero.expert_fixtures import (
+    close,
+    open_drawer,
+    opening_direction,
+    turn_knob,
+)
+from semanticvla_jax.libero.expert_grasp import HOME_YAW
 from semanticvla_jax.libero.expert_motion import Arm
 from semanticvla_jax.libero.expert_scene import Scene
 from semanticvla_jax.libero.expert_skills import Skill, SkillFailed, pick, place
@@ -16,6 +22,11 @@ from semanticvla_jax.libero.expert_sliding import drag
 ATTEMPTS_PER_GOAL = 3
 PLACE_GAP = 0.004  # m between a released object and what it is put on
 SUPPORT_RADIUS = 0.03  # m around an object's origin where it carries what is put on it
+
+DRAWER_OPEN_ENOUGH = 0.12  # m of joint travel
+DRAWER_SHIFT = 0.03  # m from a drawer's middle towards its front, away from handles above it
+OVERHANG_RADIUS, OVERHANG_HEIGHT = 0.08, 0.10  # m around and above: there the palm would touch
+SAME_REGION_SPREAD = 0.055  # m from the middle of a region that two objects share
 
 Goal = list[str]  # [predicate, object] or [predicate, object, object or region]
 
@@ -41,11 +52,18 @@ class ScriptedExpert:
             unmet = [goal for goal in self._goals if not self._holds(goal)]
             if not unmet:
                 return
-            predicate, *arguments = unmet[0]
             try:
-                yield from SKILL_OF_PREDICATE[predicate.lower()](self.arm, *arguments)
+                yield from self._bring_about(unmet[0])
             except SkillFailed as failure:
                 self.failures.append(str(failure))
+
+    def _bring_about(self, goal: Goal) -> Skill:
+        predicate, *arguments = goal
+        sharing = [other for other in self._goals if other[0] == "on" and other[2:] == goal[2:]]
+        if goal in sharing and len(sharing) > 1:
+            aside = SAME_REGION_SPREAD * (2 * sharing.index(goal) / (len(sharing) - 1) - 1)
+            return put_on(self.arm, *arguments, aside=aside)
+        return SKILL_OF_PREDICATE[predicate.lower()](self.arm, *arguments)
 
 
 def in_order(goal_state: list[Goal]) -> list[Goal]:
@@ -62,18 +80,34 @@ def in_order(goal_state: list[Goal]) -> list[Goal]:
 
 
 def put_in(arm: Arm, name: str, region: str) -> Skill:
-    """Into a basket, a drawer (opened first if need be) or another region."""
-    joint = arm.scene.slide_joint_of_region(region)
-    if joint is not None and abs(arm.scene.joint_value(joint)) < 0.8 * OPENED:
-        yield from open_drawer(arm, region)
+    """Into a drawer, a basket or another region."""
+    if arm.scene.slide_joint_of_region(region) is not None:
+        yield from put_in_drawer(arm, name, region)
+        return
     grasp = yield from pick(arm, name)
     center = arm.scene.site_position(region)
     release, travel = (0.0, 0.10) if "basket" in region else (-0.02, 0.05)
     yield from place(arm, name, grasp, center[:2], center[2] + release, center[2] + travel)
 
 
-def put_on(arm: Arm, name: str, target: str) -> Skill:
-    """Onto another object or onto a region; plates are dragged to their region."""
+def put_in_drawer(arm: Arm, name: str, region: str) -> Skill:
+    """Into a drawer, opened first if need be; the hand keeps clear of what stands above it."""
+    joint = arm.scene.slide_joint_of_region(region)
+    if abs(arm.scene.joint_value(joint)) < DRAWER_OPEN_ENOUGH:
+        yield from open_drawer(arm, region)
+    outward = opening_direction(arm, joint)
+    target = arm.scene.site_position(region) + DRAWER_SHIFT * outward
+    above = arm.scene.obstacles((name,)).highest_top(target[:2], OVERHANG_RADIUS) - target[2]
+    across = np.arctan2(outward[0], -outward[1])
+    grasp = yield from pick(arm, name, across if above > OVERHANG_HEIGHT else HOME_YAW)
+    yield from place(arm, name, grasp, target[:2], target[2] - 0.02, target[2] + 0.05)
+
+
+def put_on(arm: Arm, name: str, target: str, aside: float = 0.0) -> Skill:
+    """Onto another object or onto a region; plates are dragged to their region.
+
+    aside: m along y from the middle, for objects that share the target.
+    """
     scene = arm.scene
     if "plate" in name and not scene.is_object(target):
         yield from drag(arm, name, scene.site_position(target)[:2])
@@ -87,7 +121,8 @@ def put_on(arm: Arm, name: str, target: str) -> Skill:
     else:
         center = scene.site_position(target)
         support = top = center[2]
-    yield from place(arm, name, grasp, center[:2], support + PLACE_GAP, top + 0.02)
+    spot = center[:2] + [0.0, aside]
+    yield from place(arm, name, grasp, spot, support + PLACE_GAP, top + 0.02)
 
 
 SKILL_OF_PREDICATE = {

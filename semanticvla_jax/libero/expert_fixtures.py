@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from semanticvla_jax.libero.expert_grasp import HOME_YAW
 from semanticvla_jax.libero.expert_motion import (
     CLOSED,
     OPEN,
@@ -93,6 +94,9 @@ def open_drawer(arm: Arm, region: str) -> Skill:
     away = arm.scene.hand_position - 0.08 * forward + 0.08 * UP
     leaving = {"tolerance": 0.03, "rotation_tolerance": np.inf, "max_steps": 30}
     yield from arm.goto(away, rotation, **leaving)
+    upright = pointing_down(HOME_YAW)
+    halfway = (arm.scene.hand_position + arm.start_position) / 2
+    yield from arm.goto(halfway, upright, tolerance=0.05, rotation_tolerance=0.3, max_steps=40)
 
 
 def close(arm: Arm, target: str) -> Skill:

@@ -21,6 +21,7 @@ MAX_JAW_WIDTH = 0.074  # m, usable (the jaws open to 0.08)
 RIM_OPENING, SOLID_OPENING = 0.070, 0.078  # m between the fingers while approaching
 FINGER_THICKNESS, FINGER_WIDTH = 0.012, 0.022  # m along and across the jaw axis
 PALM_ABOVE_SITE = 0.040  # m from the grip site up to the palm
+PALM_HEIGHTS = PALM_ABOVE_SITE + np.array([0.0, 0.015, 0.03, 0.06, 0.09, 0.12])  # of its way down
 PALM_HALF_LENGTH, PALM_HALF_WIDTH = 0.10, 0.03  # m along and across the jaw axis
 APPROACH_HEIGHT = 0.060  # m above the grasp from which the hand comes down
 RIM_DEPTH = 0.022  # m from the rim down to the grip site
@@ -31,7 +32,7 @@ REACH = 0.65  # m from the shoulder to the wrist; at 0.719 the elbow snaps strai
 HOME_YAW = np.pi / 2  # jaw axis at the start of an episode
 
 COST_PER_HIT = 5.0
-COST_PER_RADIAN_FROM_HOME = {"rim": 2.0, "solid": 1.0}
+COST_PER_RADIAN_OF_YAW = {"rim": 2.0, "solid": 1.0}
 COST_OF_FAR_SIDE = 0.4  # a rim is best taken at the side of +y
 COST_PER_METRE_WIDTH, COST_PER_METRE_OFF_MIDDLE = 20.0, 15.0
 COST_PER_METRE_OUT_OF_REACH = 150.0
@@ -57,7 +58,7 @@ def is_rim_object(name: str) -> bool:
 
 
 def hand_samples(position: np.ndarray, yaw: float, opening: float) -> np.ndarray:
-    """Sample points of both fingers and the palm, f64[P, 3], for a hand pointing down."""
+    """Sample points of both fingers, the palm and its way down, f64[P, 3]; hand pointing down."""
     fingers = [
         (side * (opening / 2 + 0.002 + depth * FINGER_THICKNESS), across * FINGER_WIDTH, height)
         for side in (-1, 1)
@@ -69,20 +70,23 @@ def hand_samples(position: np.ndarray, yaw: float, opening: float) -> np.ndarray
         (along, across, height)
         for along in np.linspace(-PALM_HALF_LENGTH, PALM_HALF_LENGTH, 15)
         for across in np.linspace(-PALM_HALF_WIDTH, PALM_HALF_WIDTH, 5)
-        for height in (PALM_ABOVE_SITE, PALM_ABOVE_SITE + 0.015, PALM_ABOVE_SITE + 0.03)
+        for height in PALM_HEIGHTS
     ]
     c, s = np.cos(yaw), np.sin(yaw)
     turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
     return position + np.array(fingers + palm) @ turn.T
 
 
-def yaw_from_home(yaw: float) -> float:
-    """Angle in rad between a jaw axis and its home direction, jaws being half-turn symmetric."""
-    return abs((yaw - HOME_YAW + np.pi / 2) % np.pi - np.pi / 2)
+def yaw_between(yaw: float, other: float) -> float:
+    """Angle in rad between two jaw axes, jaws being half-turn symmetric."""
+    return abs((yaw - other + np.pi / 2) % np.pi - np.pi / 2)
 
 
 def rim_candidates(
-    points: np.ndarray, count_hits: CountHits, depth: float = RIM_DEPTH
+    points: np.ndarray,
+    count_hits: CountHits,
+    preferred_yaw: float = HOME_YAW,
+    depth: float = RIM_DEPTH,
 ) -> list[tuple[float, Grasp]]:
     """(cost, grasp) at 36 places around the rim of the object with surface `points` f64[P, 3]."""
     top = points[:, 2].max()
@@ -97,7 +101,7 @@ def rim_candidates(
         hits = sum(count_hits(hand_samples(at, angle, RIM_OPENING)) for at in (position, above))
         cost = (
             COST_PER_HIT * hits
-            + COST_PER_RADIAN_FROM_HOME["rim"] * yaw_from_home(angle)
+            + COST_PER_RADIAN_OF_YAW["rim"] * yaw_between(angle, preferred_yaw)
             + COST_OF_FAR_SIDE * (1 - np.sin(angle))
         )
         candidates.append((cost, Grasp(position, angle % np.pi, 2 * radius, hits)))
@@ -111,7 +115,9 @@ def solid_heights(bottom: float, top: float) -> np.ndarray:
     return np.unique(np.clip(wanted, lowest, max(lowest, top - 0.008)).round(3))
 
 
-def solid_candidates(points: np.ndarray, count_hits: CountHits) -> list[tuple[float, Grasp]]:
+def solid_candidates(
+    points: np.ndarray, count_hits: CountHits, preferred_yaw: float = HOME_YAW
+) -> list[tuple[float, Grasp]]:
     """(cost, grasp) around the object at several heights and 24 angles where it fits the jaws."""
     bottom, top = points[:, 2].min(), points[:, 2].max()
     candidates = []
@@ -130,7 +136,7 @@ def solid_candidates(points: np.ndarray, count_hits: CountHits) -> list[tuple[fl
             hits = count_hits(hand) + int((hand[:, 2] < bottom - 0.002).sum())
             cost = (
                 COST_PER_HIT * hits
-                + COST_PER_RADIAN_FROM_HOME["solid"] * yaw_from_home(yaw)
+                + COST_PER_RADIAN_OF_YAW["solid"] * yaw_between(yaw, preferred_yaw)
                 + COST_PER_METRE_WIDTH * width
                 + COST_PER_METRE_OFF_MIDDLE * abs(height - (bottom + top) / 2)
                 + COST_OF_PALM_ON_OBJECT * (top > height + PALM_ABOVE_SITE)
@@ -162,6 +168,8 @@ def plan_grasp(
     name: str,
     rng: np.random.Generator,
     attempt: int = 0,
+    *,
+    preferred_yaw: float = HOME_YAW,
     rim_depth: float = RIM_DEPTH,
 ) -> Grasp:
     """The best grasp of an object; later attempts add noise to the costs."""
@@ -169,9 +177,11 @@ def plan_grasp(
     reach = np.linalg.norm(np.ptp(points, axis=0)) / 2 + 0.2
     obstacles = scene.obstacles((name,)).near(scene.object_position(name), reach)
     if is_rim_object(name):
-        style, candidates = "rim", rim_candidates(points, obstacles.count_inside, rim_depth)
+        style = "rim"
+        candidates = rim_candidates(points, obstacles.count_inside, preferred_yaw, rim_depth)
     else:
-        style, candidates = "solid", solid_candidates(points, obstacles.count_inside)
+        style = "solid"
+        candidates = solid_candidates(points, obstacles.count_inside, preferred_yaw)
     if not candidates:
         return top_grasp(points)
     shoulder = scene.shoulder_position

@@ -84,7 +84,7 @@ def servo_action(
     return np.concatenate([translation, turning, [gripper]])
 
 
-class _Progress:
+class Progress:
     """Notices when an error has stopped shrinking."""
 
     def __init__(self) -> None:
@@ -101,6 +101,8 @@ class _Progress:
 class Arm:
     """The moving hand: a scene to look at and the gripper command that all motions share.
 
+    `start_position` is where the hand was at first, a place from which it can go anywhere.
+
     scene needs `hand_position`, `hand_rotation` and, for `transit`, `obstacles`.
     """
 
@@ -108,6 +110,7 @@ class Arm:
         self.scene = scene
         self.rng = rng
         self.gripper = OPEN
+        self.start_position = scene.hand_position
 
     def action_towards(
         self, position: np.ndarray, rotation: np.ndarray, speed: float = 1.0, **gains: float
@@ -138,7 +141,7 @@ class Arm:
         speed: float = 1.0,
     ) -> Motion:
         """Straight line to a pose. Returns whether it arrived (False: stalled or out of time)."""
-        progress = _Progress()
+        progress = Progress()
         for _ in range(max_steps):
             distance, angle = self.errors_to(position, rotation)
             if distance < tolerance and angle < rotation_tolerance:
@@ -153,15 +156,15 @@ class Arm:
         position: np.ndarray,
         rotation: np.ndarray,
         *,
-        tolerance: float = 0.005,
+        tolerance: float = 0.010,
         max_steps: int = 45,
         speed: float = 0.8,
     ) -> Motion:
         """Down a funnel onto a pose: sideways errors are corrected before the hand goes deeper."""
-        progress = _Progress()
+        progress = Progress()
         for _ in range(max_steps):
             distance, angle = self.errors_to(position, rotation)
-            if distance < tolerance and angle < 0.08:
+            if distance < tolerance and angle < 0.12:
                 return True
             if progress.stalled(distance + ROTATION_AS_DISTANCE * angle):
                 return False

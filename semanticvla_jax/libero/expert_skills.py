@@ -10,11 +10,12 @@ from collections.abc import Generator
 
 import numpy as np
 
-from semanticvla_jax.libero.expert_grasp import APPROACH_HEIGHT, Grasp, plan_grasp
+from semanticvla_jax.libero.expert_grasp import APPROACH_HEIGHT, HOME_YAW, Grasp, plan_grasp
 from semanticvla_jax.libero.expert_motion import (
     CLOSED,
     OPEN,
     Arm,
+    Progress,
     closest_equivalent_yaw,
     pointing_down,
 )
@@ -80,10 +81,12 @@ def let_go(arm: Arm, rotation: np.ndarray, steps: int, rise: float) -> Skill:
     yield from arm.goto(above, rotation, tolerance=0.02, max_steps=20)
 
 
-def pick(arm: Arm, name: str) -> Generator[np.ndarray, None, Grasp]:
+def pick(
+    arm: Arm, name: str, preferred_yaw: float = HOME_YAW
+) -> Generator[np.ndarray, None, Grasp]:
     """Grasp an object and lift it. Returns the grasp that holds it."""
     for attempt in range(PICK_ATTEMPTS):
-        planned = plan_grasp(arm.scene, name, arm.rng, attempt)
+        planned = plan_grasp(arm.scene, name, arm.rng, attempt, preferred_yaw=preferred_yaw)
         yaw = closest_equivalent_yaw(planned.yaw, arm.scene.hand_rotation)
         grasp = Grasp(planned.position, yaw, planned.width, planned.hits)
         yield from reach(arm, grasp)
@@ -128,11 +131,12 @@ def lower(
     release_height: float,
     max_steps: int = 60,
 ) -> Skill:
-    """Let the object down above `target_xy` until its lowest point is at `release_height` m."""
-    rotation, offset = pointing_down(grasp.yaw), carried_offset(arm, name)
+    """Let the object down above `target_xy` until its lowest point is at `release_height` m, or
+    it rests on something."""
+    rotation, offset, progress = pointing_down(grasp.yaw), carried_offset(arm, name), Progress()
     for _ in range(max_steps):
         drop = arm.scene.object_points(name, 2)[:, 2].min() - release_height
-        if drop < RELEASE_TOLERANCE:
+        if drop < RELEASE_TOLERANCE or progress.stalled(drop):
             return
         require_held(arm, name, offset)
         hand = arm.scene.hand_position

@@ -17,7 +17,7 @@ from semanticvla_jax.libero.expert_grasp import (  # noqa: E402
     rim_candidates,
     solid_candidates,
     top_grasp,
-    yaw_from_home,
+    yaw_between,
 )
 from semanticvla_jax.libero.expert_scene import unit_grid  # noqa: E402
 
@@ -78,9 +78,9 @@ def test_an_obstacle_turns_the_rim_grasp_away():
 
 
 def test_yaw_distance_knows_the_half_turn():
-    assert yaw_from_home(np.radians(270)) == pytest.approx(0)
-    assert yaw_from_home(np.radians(0)) == pytest.approx(np.pi / 2)
-    assert yaw_from_home(np.radians(100)) == pytest.approx(np.radians(10))
+    assert yaw_between(np.radians(270), np.radians(90)) == pytest.approx(0)
+    assert yaw_between(np.radians(0), np.radians(90)) == pytest.approx(np.pi / 2)
+    assert yaw_between(np.radians(100), np.radians(-90)) == pytest.approx(np.radians(10))
 
 
 def test_reach_is_measured_at_the_wrist():
