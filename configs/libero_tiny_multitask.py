@@ -1,9 +1,10 @@
-"""One tiny policy for several tasks of libero_goal: one scene, and only the sentence says what to do.
+"""One tiny policy for several tasks of libero_goal: one scene, only the sentence says what to do.
 
-    python -m data.libero_expert --suite libero_goal --tasks 1,2,8 --episodes 100 --out datasets/goal
+The bowl on the stove, the wine bottle on top of the cabinet, the bowl on the plate:
+
+    python -m data.libero_expert --suite libero_goal --tasks 1,2,8 --episodes 100 \\
+        --out datasets/goal
     python -m semanticvla_jax.train --config configs/libero_tiny_multitask.py --workdir runs/goal
-
-The bowl on the stove, the wine bottle on top of the cabinet, the bowl on the plate.
 """
 
 from ml_collections import ConfigDict

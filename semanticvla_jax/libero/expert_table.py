@@ -1,6 +1,6 @@
 """Prints how often the scripted expert succeeds, per task and per suite.
 
-    python -m semanticvla_jax.libero.expert_table --suites libero_object,libero_spatial
+python -m semanticvla_jax.libero.expert_table --suites libero_object,libero_spatial
 """
 
 from __future__ import annotations
