@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 import pytest
 
@@ -11,6 +10,7 @@ from semanticvla_jax.models.layers import MLP
 from semanticvla_jax.weights import authors
 from tests.models import goldens
 from tests.models.goldens import Golden
+from tests.models.smallest import jit
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_id_pruner(golden, name):
     params = goldens.load(
         case.weights, authors.id_pruner("", ""), module, ids, patches, noise, method=run
     )
-    hidden, words, mask, *selections = jax.jit(
+    hidden, words, mask, *selections = jit(
         lambda p: module.apply({"params": p}, ids, patches, noise, method=run)
     )(params)
     found = {"text_last_hidden_state": hidden, "text_projected": words, "attention_mask": mask}
@@ -114,7 +114,7 @@ def test_film_tower(golden, name):
 
     queries, modulations = pruner.apply({"params": conditions}, language, method="condition")
     params = goldens.load(split[0], tower_rules, tower, queries, modulations, method=run)
-    found = jax.jit(lambda p: tower.apply({"params": p}, queries, modulations, method=run))(params)
+    found = jit(lambda p: tower.apply({"params": p}, queries, modulations, method=run))(params)
     assert set(found) == set(case.outputs)
     # Block outputs grow to hundreds here: the reference's own f32 noise reaches 2e-5.
     noise = c["f32_vs_f64_maxabs"]
@@ -175,7 +175,7 @@ def test_plain_encoders(golden, name, rules):
 
     rule_list = rules("", "", final_norm=True) if rules is authors.timm_vit else rules("", "")
     params = goldens.load(case.weights, rule_list, tower, method=run)
-    found = jax.jit(lambda p: tower.apply({"params": p}, method=run))(params)
+    found = jit(lambda p: tower.apply({"params": p}, method=run))(params)
     found = {k: v for k, v in found.items() if k in case.outputs}
     assert len(found) >= 4
     goldens.check(name, found, case.outputs, 5e-5 if hugging_face else 1e-5)
@@ -194,7 +194,7 @@ def test_siglip_text(golden):
     )
     ids = case.inputs["input_ids"]
     params = goldens.load(case.weights, authors.hf_siglip_text("", ""), module, ids)
-    run = jax.jit(lambda p, mask: module.apply({"params": p}, ids, mask))
+    run = jit(lambda p, mask: module.apply({"params": p}, ids, mask))
     found = {
         "nomask_last_hidden_state": run(params, None),
         "masked_last_hidden_state": run(params, ids != 1),
@@ -212,7 +212,7 @@ def llama_states(module, params, x, mask) -> list:
             states.append(x)
         return [*states[:-1], m.norm(x)]
 
-    return jax.jit(lambda p: module.apply({"params": p}, x, mask, method=run))(params)
+    return jit(lambda p: module.apply({"params": p}, x, mask, method=run))(params)
 
 
 def test_llama(golden):
@@ -240,7 +240,7 @@ def test_llama(golden):
     for scan in (False, True):
         module = llama.Llama(**arguments, scan=scan)
         params = goldens.load(case.weights, rule_list, module, ids, mask, method=run)
-        apply = jax.jit(lambda p, m=module: m.apply({"params": p}, ids, mask, method=run))
+        apply = jit(lambda p, m=module: m.apply({"params": p}, ids, mask, method=run))
         found.append(apply(params))
         if not scan:
             embeddings = case.outputs["hidden0"]
