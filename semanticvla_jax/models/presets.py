@@ -28,7 +28,7 @@ def _small_tower(**changes) -> dict:
 
 
 def tiny(*, cameras: int = 2, chunk: int = 8, vocab_size: int = 512, text_length: int = 32) -> dict:
-    """About 1 M parameters, 64 px images, for training from scratch on two CPU cores.
+    """About 1.6 M parameters, 64 px images, for training from scratch on two CPU cores.
 
     16 patches per image, of which the instruction keeps 8, beside 4 cues and 8 aggregation tokens.
     The wide overlapping patches matter: finer ones learn far slower from so little data.
