@@ -17,7 +17,7 @@ from semanticvla_jax.libero.expert_grasp import HOME_YAW
 from semanticvla_jax.libero.expert_motion import Arm
 from semanticvla_jax.libero.expert_scene import Scene
 from semanticvla_jax.libero.expert_skills import Skill, SkillFailed, pick, place
-from semanticvla_jax.libero.expert_sliding import drag
+from semanticvla_jax.libero.expert_sliding import slide
 
 ATTEMPTS_PER_GOAL = 3
 PLACE_GAP = 0.004  # m between a released object and what it is put on
@@ -104,13 +104,13 @@ def put_in_drawer(arm: Arm, name: str, region: str) -> Skill:
 
 
 def put_on(arm: Arm, name: str, target: str, aside: float = 0.0) -> Skill:
-    """Onto another object or onto a region; plates are dragged to their region.
+    """Onto another object or onto a region; plates slide to their region.
 
     aside: m along y from the middle, for objects that share the target.
     """
     scene = arm.scene
     if "plate" in name and not scene.is_object(target):
-        yield from drag(arm, name, scene.site_position(target)[:2])
+        yield from slide(arm, name, scene.site_position(target)[:2])
         return
     grasp = yield from pick(arm, name)
     if scene.is_object(target):

@@ -10,6 +10,7 @@ from semanticvla_jax.libero.expert_motion import (
     OPEN,
     TIP_BELOW_SITE,
     Arm,
+    Progress,
     closest_equivalent_yaw,
     pointing_down,
 )
@@ -29,6 +30,14 @@ SLIDE_STEPS = 150
 ARRIVED = 0.007  # m from the target
 PUSH_STANDOFF = 0.05  # m behind the object's edge where a push begins
 SIDE_GAIN = 0.8  # pull of the hand back onto the push line
+
+
+def slide(arm: Arm, name: str, target_xy: np.ndarray) -> Skill:
+    """Drag the object to `target_xy`; push it the rest of the way if the rim slipped."""
+    try:
+        yield from drag(arm, name, target_xy)
+    except SkillFailed:
+        yield from push(arm, name, target_xy)
 
 
 def drag(arm: Arm, name: str, target_xy: np.ndarray) -> Skill:
@@ -64,12 +73,15 @@ def push(arm: Arm, name: str, target_xy: np.ndarray) -> Skill:
     behind = start - along * (radius + PUSH_STANDOFF)
     arm.gripper = OPEN
     yield from arm.transit(behind, rotation, lowest_height=height + 0.05)
-    yield from arm.goto(np.append(behind, height), rotation, tolerance=0.01, max_steps=40)
+    start = np.append(behind, height)
+    if not (yield from arm.goto(start, rotation, tolerance=0.01, max_steps=40)):
+        raise SkillFailed(f"push {name}: no room behind it")
+    progress = Progress()
     for _ in range(SLIDE_STEPS):
         position, hand = arm.scene.object_position(name)[:2], arm.scene.hand_position[:2]
         way = target_xy - position
         left = np.linalg.norm(way)
-        if left < ARRIVED:
+        if left < ARRIVED or progress.stalled(np.linalg.norm(target_xy - hand)):
             break
         way = way / left
         sideways = (hand - position) - ((hand - position) @ way) * way
