@@ -23,8 +23,9 @@ ATTEMPTS_PER_GOAL = 3
 PLACE_GAP = 0.004  # m between a released object and what it is put on
 SUPPORT_RADIUS = 0.03  # m around an object's origin where it carries what is put on it
 
-DRAWER_OPEN_ENOUGH = 0.12  # m of joint travel
-DRAWER_SHIFT = 0.03  # m from a drawer's middle towards its front, away from handles above it
+DRAWER_TRAVEL, DRAWER_OPEN_ENOUGH = 0.130, 0.115  # m: opened that far; wide enough for a bowl
+DRAWER_HALF_DEPTH = 0.08  # m from a drawer's middle to its front
+HANDLE_DEPTH = 0.03  # m that the handles of drawers above reach into the opening
 OVERHANG_RADIUS, OVERHANG_HEIGHT = 0.08, 0.10  # m around and above: there the palm would touch
 SAME_REGION_SPREAD = 0.055  # m from the middle of a region that two objects share
 
@@ -94,12 +95,15 @@ def put_in_drawer(arm: Arm, name: str, region: str) -> Skill:
     """Into a drawer, opened first if need be; the hand keeps clear of what stands above it."""
     joint = arm.scene.slide_joint_of_region(region)
     if abs(arm.scene.joint_value(joint)) < DRAWER_OPEN_ENOUGH:
-        yield from open_drawer(arm, region)
+        yield from open_drawer(arm, region, DRAWER_TRAVEL)
     outward = opening_direction(arm, joint)
-    target = arm.scene.site_position(region) + DRAWER_SHIFT * outward
-    above = arm.scene.obstacles((name,)).highest_top(target[:2], OVERHANG_RADIUS) - target[2]
+    middle = arm.scene.site_position(region)
+    above = arm.scene.obstacles((name,)).highest_top(middle[:2], OVERHANG_RADIUS) - middle[2]
+    overhung = above > OVERHANG_HEIGHT
+    gap = abs(arm.scene.joint_value(joint)) - HANDLE_DEPTH * overhung
+    target = middle + (DRAWER_HALF_DEPTH - gap / 2) * outward
     across = np.arctan2(outward[0], -outward[1])
-    grasp = yield from pick(arm, name, across if above > OVERHANG_HEIGHT else HOME_YAW)
+    grasp = yield from pick(arm, name, across if overhung else HOME_YAW)
     yield from place(arm, name, grasp, target[:2], target[2] - 0.02, target[2] + 0.05)
 
 

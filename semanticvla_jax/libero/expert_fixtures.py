@@ -64,8 +64,8 @@ def handle_position(arm: Arm, joint: int, outward: np.ndarray) -> np.ndarray:
     return boxes.centers[int((boxes.centers @ outward).argmax())]
 
 
-def open_drawer(arm: Arm, region: str) -> Skill:
-    """Clamp the handle bar of the drawer that holds `region` and pull."""
+def open_drawer(arm: Arm, region: str, travel: float = OPENED) -> Skill:
+    """Clamp the handle bar of the drawer that holds `region` and pull it out by `travel` m."""
     joint = arm.scene.slide_joint_of_region(region)
     closed_at = arm.scene.joint_value(joint)
     outward = opening_direction(arm, joint)
@@ -87,7 +87,7 @@ def open_drawer(arm: Arm, region: str) -> Skill:
     for step in range(1, PULL_STEPS + 1):
         pulled = min(PULL_DISTANCE, PULL_LEAD * step)
         yield arm.action_towards(start + pulled * outward, rotation)
-        if abs(arm.scene.joint_value(joint) - closed_at) > OPENED and step > 15:
+        if abs(arm.scene.joint_value(joint) - closed_at) > travel and step > 15:
             break
     arm.gripper = OPEN
     yield from arm.hold(6, rotation)

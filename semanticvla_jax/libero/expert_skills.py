@@ -30,7 +30,7 @@ RETREAT_HEIGHT = 0.10  # m above a released object
 LOWERING_SPEED = 0.6
 LOWERING_RADIUS = 0.02  # m of sideways error beyond which an object is not lowered further
 RELEASE_TOLERANCE = 0.004  # m above the release height
-DROP_DISTANCE = 0.05  # m an object may move in the hand before it counts as dropped
+HOLD_MARGIN = 0.03  # m between the grip site and a held object's nearest collision box
 
 Skill = Generator[np.ndarray, None, None]
 
@@ -102,8 +102,10 @@ def carried_offset(arm: Arm, name: str) -> np.ndarray:
     return arm.scene.hand_position - arm.scene.object_position(name)
 
 
-def require_held(arm: Arm, name: str, offset: np.ndarray) -> None:
-    if np.linalg.norm(carried_offset(arm, name) - offset) > DROP_DISTANCE:
+def require_held(arm: Arm, name: str) -> None:
+    """Raises SkillFailed if the object is no longer between the fingers."""
+    boxes = arm.scene.boxes(arm.scene.object_geoms(name))
+    if boxes.count_inside(arm.scene.hand_position[None], HOLD_MARGIN) == 0:
         raise SkillFailed(f"carry {name}: dropped")
 
 
@@ -118,7 +120,7 @@ def carry(arm: Arm, name: str, grasp: Grasp, target_xy: np.ndarray, bottom_heigh
         clearance_below=below,
         ignoring=(name,),
     )
-    require_held(arm, name, offset)
+    require_held(arm, name)
     above = np.append(target_xy + carried_offset(arm, name)[:2], arm.scene.hand_position[2])
     yield from arm.goto(above, rotation, tolerance=0.006, max_steps=20)
 
@@ -133,12 +135,12 @@ def lower(
 ) -> Skill:
     """Let the object down above `target_xy` until its lowest point is at `release_height` m, or
     it rests on something."""
-    rotation, offset, progress = pointing_down(grasp.yaw), carried_offset(arm, name), Progress()
+    rotation, progress = pointing_down(grasp.yaw), Progress()
     for _ in range(max_steps):
         drop = arm.scene.object_points(name, 2)[:, 2].min() - release_height
         if drop < RELEASE_TOLERANCE or progress.stalled(drop):
             return
-        require_held(arm, name, offset)
+        require_held(arm, name)
         hand = arm.scene.hand_position
         goal_xy = target_xy + carried_offset(arm, name)[:2]
         on_course = np.linalg.norm(goal_xy - hand[:2]) < LOWERING_RADIUS

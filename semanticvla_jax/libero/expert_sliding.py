@@ -21,10 +21,11 @@ from semanticvla_jax.libero.expert_skills import (
     Skill,
     SkillFailed,
     let_go,
+    require_held,
 )
 
 PLATE_RIM_DEPTH = 0.010  # m; plates are shallow
-DRAG_RISE = 0.006  # m the clamped rim is raised so that it slides
+DRAG_RISE = 0.002  # m the clamped rim is raised so that it slides
 SLIDE_LEAD = 0.020  # m the target runs ahead of the object
 SLIDE_STEPS = 150
 ARRIVED = 0.007  # m from the target
@@ -56,6 +57,7 @@ def drag(arm: Arm, name: str, target_xy: np.ndarray) -> Skill:
         left = np.linalg.norm(way)
         if left < ARRIVED:
             break
+        require_held(arm, name)
         ahead = arm.scene.hand_position[:2] + way / left * min(left + 0.004, SLIDE_LEAD)
         yield arm.action_towards(np.append(ahead, height), rotation)
     yield from let_go(arm, rotation, OPEN_STEPS, RETREAT_HEIGHT)
