@@ -96,7 +96,7 @@ def build_model(config: Mapping[str, Any], robot: RobotSpec, tokenizer: PromptTo
         "bos_id": tokenizer.bos_id,
         "stop_id": tokenizer.eos_id,
     }
-    text = config["pruners"].get("siglip", {}).get("text_encoder")
+    text = config["pruners"].get("text_encoder")
     if text:
         text |= {"vocab_size": tokenizer.text_vocabulary_size, "length": tokenizer.text_length}
     return build.build(config)

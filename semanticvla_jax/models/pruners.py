@@ -2,7 +2,7 @@
 
 A pruner offers two methods, so that any pruner can stand at either tower:
   condition(language) -> (queries to append, modulations of the tower's blocks), each or None;
-  select(patches, queries, words, words_mask, noise) -> Selection.
+  select(patches, queries, words, noise) -> Selection, where `words` are those of `Words`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ class Selection(NamedTuple):
     anchors: jax.Array
     cues: jax.Array
     details: dict[str, jax.Array]
+
+
+class Words(NamedTuple):
+    """The instruction word by word: states f32[n, M, Dt], mask bool[n, M], False where hidden."""
+
+    states: jax.Array
+    mask: jax.Array
 
 
 def mean_without_pads(embeddings: jax.Array, valid: jax.Array) -> jax.Array:
@@ -70,57 +77,54 @@ class InstructionDrivenPruner(nn.Module):
 
     Attributes:
       width: of the tower.
+      text_layers: of the map from words to patches; the released code has two, the paper one.
       noise: std of the Gaussian noise added to S in training, before words are hidden.
-      pad_id: text id that is hidden, from the encoder too (SigLIP's pad is also its end token).
     """
 
-    text_encoder: TextTower
     width: int
     anchors: int = 32
     cues: int = 5
     temperature: float = 1.0
+    text_layers: int = 2
     noise: float = 0.1
-    pad_id: int = 1
     activation: str = "gelu_exact"
     kernel_init: str = "torch"
     dense: Callable[..., nn.Module] = Dense
 
     def setup(self):
-        self.text_projector = MLP(
-            (self.width, self.width), self.activation, self.kernel_init, dense=self.dense
-        )
+        widths = (self.width,) * self.text_layers
+        self.text_projector = MLP(widths, self.activation, self.kernel_init, dense=self.dense)
 
     def condition(self, language: jax.Array) -> tuple[None, None]:
         """The tower itself runs as it is."""
         return None, None
 
-    def read(self, text_ids: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """int32[B, M] -> words in the tower's space [B, M, width], mask bool[B, M]."""
-        mask = text_ids != self.pad_id
-        return self.text_projector(self.text_encoder(text_ids, mask)), mask
-
     def select(
         self,
         patches: jax.Array,
         queries: jax.Array,
-        words: jax.Array,
-        words_mask: jax.Array,
+        words: Words,
         noise: jax.Array | None,
     ) -> Selection:
-        """patches[n, N, D], words[n, M, D], words_mask bool[n, M], noise f32[n, N, M] or None."""
-        similarity = jnp.einsum("nid,njd->nij", unit(patches), unit(words)).astype(jnp.float32)
+        """patches[n, N, D], words of n images, noise f32[n, N, M] or None."""
+        projected = self.text_projector(words.states)
+        similarity = jnp.einsum("nid,njd->nij", unit(patches), unit(projected)).astype(jnp.float32)
         if noise is not None:
             similarity = similarity + self.noise * noise
-        similarity = jnp.where(words_mask[:, None, :], similarity, -1.0)
-        kept = top_k_in_order(jax.lax.stop_gradient(similarity).mean(2), self.anchors)
-        chosen = top_k_in_order(jax.lax.stop_gradient(similarity).mean(1), self.cues)
+        similarity = jnp.where(words.mask[:, None, :], similarity, -1.0)
+        patch_scores, word_scores = similarity.mean(2), similarity.mean(1)
+        kept = top_k_in_order(jax.lax.stop_gradient(patch_scores), self.anchors)
+        chosen = top_k_in_order(jax.lax.stop_gradient(word_scores), self.cues)
         columns = jnp.take_along_axis(similarity, chosen[:, None, :], axis=2)
         attention = jax.nn.softmax(columns / self.temperature, axis=1).astype(patches.dtype)
         return Selection(
             anchors=take_rows(patches, kept),
             cues=jnp.einsum("nik,nid->nkd", attention, patches),
             details={
+                "words": projected,
                 "similarity": similarity,
+                "patch_scores": patch_scores,
+                "word_scores": word_scores,
                 "kept_patches": kept,
                 "cue_words": chosen,
                 "cue_attention": attention,
@@ -183,10 +187,7 @@ class SpatialAggregationPruner(nn.Module):
         """language[B, d] -> queries [Q, D] and (scale, shift) of each block, each [B, D]."""
         return self.vision_queries, [film(language) for film in self.films] if self.film else None
 
-    def read(self, text_ids: jax.Array) -> tuple[None, None]:
-        return None, None
-
-    def select(self, patches, queries, words, words_mask, noise) -> Selection:
+    def select(self, patches, queries, words, noise) -> Selection:
         """Only the aggregation tokens go on."""
         return Selection(anchors=queries, cues=queries[:, :0], details={})
 
@@ -197,24 +198,36 @@ class KeepAll(nn.Module):
     def condition(self, language: jax.Array) -> tuple[None, None]:
         return None, None
 
-    def read(self, text_ids: jax.Array) -> tuple[None, None]:
-        return None, None
-
-    def select(self, patches, queries, words, words_mask, noise) -> Selection:
+    def select(self, patches, queries, words, noise) -> Selection:
         return Selection(anchors=patches, cues=patches[:, :0], details={})
 
 
 class Pruners(nn.Module):
-    """The pruner of each tower, and how the language vector for both is pooled."""
+    """The pruner of each tower, and what they are told about the instruction.
+
+    Attributes:
+      text_encoder: reads the words for pruners that compare them with patches; None if none does.
+      pooling: token embeddings -> the language vector that modulates towers.
+      pad_id: text id that is hidden, from the encoder too (SigLIP's pad is also its end token).
+    """
 
     siglip: nn.Module
     dino: nn.Module
+    text_encoder: TextTower | None = None
     pooling: Callable[[jax.Array, jax.Array], jax.Array] = mean_without_pads
+    pad_id: int = 1
 
     def condition(self, embeddings: jax.Array, valid: jax.Array) -> dict[str, tuple]:
         """Token embeddings [B, P, d], bool[B, P] -> {tower: (queries, modulations)}."""
         language = self.pooling(embeddings, valid)
         return {"siglip": self.siglip.condition(language), "dino": self.dino.condition(language)}
+
+    def read(self, text_ids: jax.Array) -> Words | None:
+        """int32[B, M] -> the words' states, once for all images and towers."""
+        if self.text_encoder is None:
+            return None
+        mask = text_ids != self.pad_id
+        return Words(self.text_encoder(text_ids, mask), mask)
 
     def select(
         self,
@@ -231,19 +244,19 @@ class Pruners(nn.Module):
           noise: f32[B, I, N, M] ~ N(0, 1) to use in training instead of drawing from rng 'noise'.
           train: add noise.
         """
-        return {
-            name: self._select(pruner, features[name], text_ids, noise, train)
-            for name, pruner in (("siglip", self.siglip), ("dino", self.dino))
-        }
-
-    def _select(self, pruner, features, text_ids, noise, train) -> Selection:
-        patches, queries = features
-        words, mask = pruner.read(text_ids)
+        words = self.read(text_ids)
+        images = features["siglip"][0].shape[0] // text_ids.shape[0]
         if words is not None:
-            images = patches.shape[0] // words.shape[0]
-            words, mask = jnp.repeat(words, images, axis=0), jnp.repeat(mask, images, axis=0)
-            shape = (patches.shape[0], patches.shape[1], words.shape[1])
-            if train and noise is None and pruner.noise:
-                noise = jax.random.normal(self.make_rng("noise"), shape)
-            noise = noise.reshape(shape) if train and noise is not None else None
-        return pruner.select(patches, queries, words, mask, noise)
+            words = jax.tree.map(lambda x: jnp.repeat(x, images, axis=0), words)
+        selected = {}
+        for name, pruner in (("siglip", self.siglip), ("dino", self.dino)):
+            patches, queries = features[name]
+            drawn = None
+            if train and getattr(pruner, "noise", 0):
+                shape = (*patches.shape[:2], text_ids.shape[1])
+                drawn = self._noise(shape) if noise is None else noise.reshape(shape)
+            selected[name] = pruner.select(patches, queries, words, drawn)
+        return selected
+
+    def _noise(self, shape: tuple[int, ...]) -> jax.Array:
+        return jax.random.normal(self.make_rng("noise"), shape)

@@ -150,12 +150,12 @@ def hf_llama(source: str, target: str, *, lm_head: bool) -> list[Rule]:
 
 
 def id_pruner(source: str, target: str) -> list[Rule]:
-    """The authors' TextGuidedSampler."""
+    """The authors' TextGuidedSampler; `target` is the Pruners'."""
     post = rf"{source}text_post_projector\."
     return [
         *hf_siglip_text(rf"{source}text_encoder\.", f"{target}text_encoder/"),
-        *linear(rf"{post}0", f"{target}text_projector/fc1"),
-        *linear(rf"{post}2", f"{target}text_projector/fc2"),
+        *linear(rf"{post}0", f"{target}siglip/text_projector/fc1"),
+        *linear(rf"{post}2", f"{target}siglip/text_projector/fc2"),
     ]
 
 
@@ -212,7 +212,7 @@ def vision_backbone(source: str = MODEL + r"vision_backbone\.") -> list[Rule]:
         *timm_vit(rf"{towers}featurizer\.", "dino/"),
         *film(rf"{towers}featurizer\.", "pruners/dino/"),
         *timm_vit(rf"{towers}fused_featurizer\.", "siglip/"),
-        *id_pruner(rf"{source}fused_featurizer_mm_sampler\.", "pruners/siglip/"),
+        *id_pruner(rf"{source}fused_featurizer_mm_sampler\.", "pruners/"),
         *dense_fuser(rf"{source}cross_vit_model\.", "fuser/dense_fuser/"),
     ]
 

@@ -109,11 +109,11 @@ def model(config: dict, **changes) -> dict:
         "pruners": {
             "name": "per_tower",
             "pooling": {"name": "mean_with_pads"},
+            "text_encoder": text_encoder(config["text"]),
             "siglip": {
                 "name": "instruction_driven",
                 "anchors": sampler["vision_topk"],
                 "cues": sampler["text_topk"],
-                "text_encoder": text_encoder(config["text"]),
             },
             "dino": {
                 "name": "spatial_aggregation",

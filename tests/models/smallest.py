@@ -26,7 +26,7 @@ def config(**slots) -> dict:
         model[tower] |= {"image_size": 16, "width": 8, "depth": 2, "mlp_width": 8}
         model[tower]["patch_embed"] = {"name": "patches", "patch": 4}
     model["pruners"]["siglip"] |= {"anchors": 4, "cues": 2}
-    model["pruners"]["siglip"]["text_encoder"] |= {"width": 8, "mlp_width": 8}
+    model["pruners"]["text_encoder"] |= {"width": 8, "mlp_width": 8}
     model["pruners"]["dino"]["queries"] = 4
     model["llm"] |= {"width": 16, "depth": 1, "mlp_width": 16}
     model["head"]["hidden"] = (8,)

@@ -19,7 +19,7 @@ from tests.models import smallest
 # hence not owned; with their adapters (1.2 M at rank 64) the adapters would be 219.4 M.
 LIBERO = {
     "llm": 6738.9,
-    "pruners/siglip/text_encoder": 449.7 - 1.328,
+    "pruners/text_encoder": 449.7 - 1.328,
     "siglip": 412.4,
     "dino": 303.2,
     "head": 251.9,
@@ -50,7 +50,7 @@ def millions(model, cameras: int, state: int) -> dict[str, float]:
     for name, leaf in flatten_dict(params, sep="/").items():
         group = "lora" if "lora_" in name else next(k for k in LIBERO if name.startswith(k))
         counts[group] = counts.get(group, 0) + np.prod(leaf.shape) / 1e6
-        trained = not name.startswith(("llm", "siglip", "dino", "pruners/siglip/text_encoder"))
+        trained = not name.startswith(("llm", "siglip", "dino", "pruners/text_encoder"))
         expected = jnp.float32 if trained or group == "lora" else jnp.bfloat16
         assert leaf.dtype == expected, name
     return counts
@@ -111,7 +111,7 @@ def test_pruners_may_change_places():
     model = build(config)
     batch = smallest.batch()
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), batch))["params"]
-    assert "text_encoder" in shapes["pruners"]["dino"]
+    assert "text_projector" in shapes["pruners"]["dino"]
     assert "dino_cue_projector" in shapes["fuser"]["sparse_fuser"]
 
 

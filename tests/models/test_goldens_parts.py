@@ -22,39 +22,42 @@ def golden(shared_dir):
 def test_id_pruner(golden, name):
     case = golden(name)
     c = case.config
-    module = pruners.InstructionDrivenPruner(
+    module = pruners.Pruners(
         text_encoder=text.TextTower(
             c["vocab"], c["M"], c["text_hidden"], c["text_layers"], c["text_heads"], c["text_inter"]
         ),
-        width=c["D"],
-        anchors=c["vision_topk"],
-        cues=max(c["text_topk"], 0),
+        siglip=pruners.InstructionDrivenPruner(
+            width=c["D"], anchors=c["vision_topk"], cues=max(c["text_topk"], 0)
+        ),
+        dino=pruners.KeepAll(),
     )
     ids, patches = case.inputs["text_ids"], case.inputs["vision_embedding"]
 
     def run(m, ids, patches, noise):
-        hidden = m.text_encoder(ids, ids != m.pad_id)
-        words, mask = m.read(ids)
-        selection = m.select(patches, patches[:, :0], words, mask, None)
-        noisy = m.select(patches, patches[:, :0], words, mask, noise)
-        return hidden, words, mask, selection, noisy
+        words = m.read(ids)
+        selection = m.siglip.select(patches, patches[:, :0], words, None)
+        noisy = m.siglip.select(patches, patches[:, :0], words, noise)
+        return words, selection, noisy
 
     noise = case.inputs["noise"]
     params = goldens.load(
         case.weights, authors.id_pruner("", ""), module, ids, patches, noise, method=run
     )
-    hidden, words, mask, *selections = jit(
+    words, *selections = jit(
         lambda p: module.apply({"params": p}, ids, patches, noise, method=run)
     )(params)
-    found = {"text_last_hidden_state": hidden, "text_projected": words, "attention_mask": mask}
+    found = {
+        "text_last_hidden_state": words.states,
+        "text_projected": selections[0].details["words"],
+        "attention_mask": words.mask,
+    }
     for prefix, s in zip(("", "train_"), selections, strict=True):
-        similarity = s.details["similarity"]
         found |= {
-            f"{prefix}similarity": similarity,
-            f"{prefix}l2v_score": similarity.mean(2),
+            f"{prefix}similarity": s.details["similarity"],
+            f"{prefix}l2v_score": s.details["patch_scores"],
             f"{prefix}l2v_index": s.details["kept_patches"],
             f"{prefix}l2v_tokens": s.anchors,
-            f"{prefix}v2l_score": similarity.mean(1),
+            f"{prefix}v2l_score": s.details["word_scores"],
             f"{prefix}v2l_index": s.details["cue_words"],
             f"{prefix}v2l_tokens": s.cues,
             f"{prefix}out": np.concatenate([s.cues, s.anchors], 1),

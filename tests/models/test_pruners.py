@@ -16,7 +16,8 @@ from tests.models.smallest import jit
 
 
 def id_pruner(**changes) -> pruners.InstructionDrivenPruner:
-    arguments = dict(text_encoder=TextTower(10, 4, 2, 1, 1, 2), width=2, anchors=2, cues=1)
+    """Without a text projector, so that words are given in the patches' space."""
+    arguments = dict(width=2, anchors=2, cues=1, text_layers=0)
     return pruners.InstructionDrivenPruner(**arguments | changes)
 
 
@@ -25,7 +26,8 @@ def selector(**changes):
     module = id_pruner(**changes)
 
     def run(patches, words, mask, noise):
-        return module.apply({}, patches, patches[:, :0], words, mask, noise, method="select")
+        words = pruners.Words(words, mask)
+        return module.apply({}, patches, patches[:, :0], words, noise, method="select")
 
     return jit(run)
 
@@ -100,7 +102,8 @@ def test_budget_order_and_word_order_invariance(seed, budget):
 
 
 def test_hidden_words_never_reach_visible_ones():
-    module = id_pruner()
+    keep = pruners.KeepAll()
+    module = pruners.Pruners(keep, keep, text_encoder=TextTower(10, 4, 2, 1, 1, 2))
     ids = jnp.array([[5, 6, 1, 1]])
     params = jit(lambda: module.init(jax.random.key(0), ids, method="read"))()
     read = jit(lambda ids: module.apply(params, ids, method="read"))
@@ -114,7 +117,8 @@ def test_gradient_reaches_the_words_through_the_cues_only():
     mask = np.ones((1, 4), bool)
 
     def total(words, part):
-        found = id_pruner().apply({}, patches, patches[:, :0], words, mask, None, method="select")
+        read = pruners.Words(words, mask)
+        found = id_pruner().apply({}, patches, patches[:, :0], read, None, method="select")
         return getattr(found, part).sum()
 
     gradient = jit(jax.grad(total), static_argnums=1)
