@@ -7,8 +7,6 @@ import warnings
 import numpy as np
 import pytest
 
-pytest.importorskip("robosuite")
-
 from semanticvla_jax.libero.assets import generate, resolve
 from semanticvla_jax.libero.env import LiberoEnv
 from semanticvla_jax.libero.placement import Official

@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("robosuite")
-
-from semanticvla_jax.errors import InputError  # noqa: E402
-from semanticvla_jax.libero import expert_table  # noqa: E402
-from semanticvla_jax.libero.env import LiberoEnv  # noqa: E402
-from semanticvla_jax.libero.expert import ScriptedExpert, in_order  # noqa: E402
-from semanticvla_jax.libero.expert_table import run_episode  # noqa: E402
-from semanticvla_jax.libero.placement import Official, Sampled  # noqa: E402
-from semanticvla_jax.libero.suites import find_task  # noqa: E402
+from semanticvla_jax.errors import InputError
+from semanticvla_jax.libero import expert_table
+from semanticvla_jax.libero.env import LiberoEnv
+from semanticvla_jax.libero.expert import ScriptedExpert, in_order
+from semanticvla_jax.libero.expert_table import run_episode
+from semanticvla_jax.libero.placement import Official, Sampled
+from semanticvla_jax.libero.suites import find_task
 
 pytestmark = pytest.mark.sim
 

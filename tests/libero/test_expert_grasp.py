@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco")
-
-from semanticvla_jax.libero.expert_grasp import (  # noqa: E402
+from semanticvla_jax.libero.expert_grasp import (
     HOME_YAW,
     MAX_JAW_WIDTH,
     RIM_DEPTH,
@@ -19,7 +17,7 @@ from semanticvla_jax.libero.expert_grasp import (  # noqa: E402
     top_grasp,
     yaw_between,
 )
-from semanticvla_jax.libero.expert_scene import unit_grid  # noqa: E402
+from semanticvla_jax.libero.expert_scene import unit_grid
 
 
 def free(points) -> int:

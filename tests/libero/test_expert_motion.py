@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco")
-
-from semanticvla_jax.libero.expert_motion import (  # noqa: E402
+from semanticvla_jax.libero.expert_motion import (
     CLOSED,
     OPEN,
     Arm,
@@ -17,7 +15,7 @@ from semanticvla_jax.libero.expert_motion import (  # noqa: E402
     pointing_down,
     servo_action,
 )
-from semanticvla_jax.libero.expert_scene import Boxes  # noqa: E402
+from semanticvla_jax.libero.expert_scene import Boxes
 
 HOME = pointing_down(np.pi / 2)
 
