@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -83,32 +86,58 @@ class Report:
     fresh: list[str]
 
 
-def convert(
-    source: Mapping[str, np.ndarray],
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """One foreign parameter of a target; `layer` is its place on a stacked target's first axis."""
+
+    name: str
+    layout: Layout
+    layer: int | None
+    part: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """One of our parameters and the foreign ones that make it, by layer, then part."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    pieces: tuple[Piece, ...]
+
+    def layers(self) -> dict[int | None, tuple[Piece, ...]]:
+        """Pieces by layer; {None: pieces} where the target is not stacked."""
+        return {
+            layer: tuple(group)
+            for layer, group in itertools.groupby(self.pieces, key=lambda piece: piece.layer)
+        }
+
+
+def plan(
+    source: Mapping[str, Any],
     rules: Sequence[Rule],
     shapes: Mapping,
     *,
     fresh: Sequence[str] = (),
-) -> tuple[dict, Report]:
-    """Foreign parameters -> our parameter tree.
+) -> tuple[list[Target], Report]:
+    """What each of our parameters is made of; reads no values.
 
     Args:
-      source: foreign name -> array.
+      source: foreign name -> anything with `shape` and `dtype`.
       rules: the first whole match wins.
       shapes: nested dict of our parameters' shapes; decides whether layers are stacked.
       fresh: regexes of our names that may stay unfilled.
 
     Returns:
-      (nested dict of arrays in the targets' dtypes, without fresh ones; report).
+      (the targets that get filled, in the source's order; report).
 
     Raises:
-      InputError: a foreign parameter that no rule matches, one of ours that stays unfilled, or
-        shapes that differ; the message shows both sides.
+      InputError: a foreign parameter that no rule matches, two for one place, one of ours that
+        stays unfilled, or shapes that differ; the message shows both sides.
     """
-    targets = flatten_dict(shapes, sep="/")
-    pieces: dict[str, dict[tuple, str]] = {}
-    layouts: dict[str, Layout] = {}
-    ignored, unknown = {}, []
+    ours = flatten_dict(shapes, sep="/")
+    pieces: dict[str, dict[tuple, Piece]] = {}
+    ignored, unknown, rivals = {}, [], []
     for name in source:
         rule = next((r for r in rules if re.fullmatch(r.source, name)), None)
         if rule is None:
@@ -116,48 +145,108 @@ def convert(
         elif rule.target is None:
             ignored[name] = rule.reason
         else:
-            target, layer = _stacked(rule.apply(name), targets)
-            pieces.setdefault(target, {})[(layer, rule.part)] = name
-            layouts[name] = rule.layout
-    missing = [t for t in targets if t not in pieces and not _any_match(fresh, t)]
-    surplus = [t for t in pieces if t not in targets]
+            target, layer = _stacked(rule.apply(name), ours)
+            piece = Piece(name, rule.layout, layer, rule.part)
+            first_come = pieces.setdefault(target, {}).setdefault((layer, rule.part), piece)
+            if first_come is not piece:
+                rivals.append(f"{target} (from {first_come.name} and {name})")
+    missing = [t for t in ours if t not in pieces and not _any_match(fresh, t)]
+    surplus = [f"{t} (from {next(iter(pieces[t].values())).name})" for t in pieces if t not in ours]
     _raise_if(unknown, "foreign parameters that no rule matches")
-    _raise_if([f"{t} (from {sorted(pieces[t].values())[0]})" for t in surplus], "not in the model")
+    _raise_if(rivals, "places that two foreign parameters claim")
+    _raise_if(surplus, "not in the model")
     _raise_if(missing, "parameters of the model that the source lacks")
-    arrays, wrong = {}, []
-    for target, names in pieces.items():
-        array = _assemble({key: layouts[n](np.asarray(source[n])) for key, n in names.items()})
-        if array.shape != tuple(targets[target].shape):
-            found = f"{target}: {array.shape} from {sorted(names.values())[0]}"
-            wrong.append(f"{found}, expected {tuple(targets[target].shape)}")
-        arrays[target] = array.astype(targets[target].dtype)
-    _raise_if(wrong, "shapes that differ")
+    targets = [_target(name, ours[name], group.values()) for name, group in pieces.items()]
+    _raise_if([wrong for t in targets if (wrong := _mismatch(t, source))], "shapes that differ")
     report = Report(
-        used={t: list(names.values()) for t, names in pieces.items()},
+        used={target.name: [piece.name for piece in target.pieces] for target in targets},
         ignored=ignored,
-        fresh=[t for t in targets if t not in pieces],
+        fresh=[t for t in ours if t not in pieces],
     )
+    return targets, report
+
+
+def fill(out: np.ndarray, source: Mapping[str, Any], pieces: Sequence[Piece]) -> None:
+    """Writes the pieces of one layer into `out`, joined on the last axis, in `out`'s dtype.
+
+    One piece is in memory at a time.
+    """
+    start = 0
+    for piece in pieces:
+        array = piece.layout(np.asarray(source[piece.name]))
+        stop = start + math.prod(array.shape[-1:])
+        place = out if len(pieces) == 1 else out[..., start:stop]
+        place[...] = array
+        start = stop
+
+
+def convert(
+    source: Mapping[str, Any],
+    rules: Sequence[Rule],
+    shapes: Mapping,
+    *,
+    fresh: Sequence[str] = (),
+) -> tuple[dict, Report]:
+    """Foreign parameters -> our parameter tree in host memory (onto devices: `streaming.stream`).
+
+    Args and errors are those of `plan`, with arrays for the source's values.
+
+    Returns:
+      (nested dict of arrays in the targets' dtypes, without fresh ones; report).
+    """
+    targets, report = plan(source, rules, shapes, fresh=fresh)
+    arrays = {target.name: np.empty(target.shape, target.dtype) for target in targets}
+    for target in targets:
+        whole = arrays[target.name]
+        for layer, pieces in target.layers().items():
+            fill(whole if layer is None else whole[layer, ...], source, pieces)
     return unflatten_dict(arrays, sep="/"), report
 
 
-def _stacked(target: str, targets: Mapping) -> tuple[str, int]:
+def _stacked(target: str, ours: Mapping) -> tuple[str, int | None]:
     """'llm/layers_3/x' -> ('llm/layers/x', 3) where the model scans over stacked layers."""
     match = re.fullmatch(r"(.*/|)layers_(\d+)/(.*)", target)
-    if match and f"{match[1]}layers/{match[3]}" in targets:
+    if match and f"{match[1]}layers/{match[3]}" in ours:
         return f"{match[1]}layers/{match[3]}", int(match[2])
-    return target, -1
+    return target, None
 
 
-def _assemble(pieces: Mapping[tuple[int, int], np.ndarray]) -> np.ndarray:
-    """{(layer or -1, part): array} -> parts joined on the last axis, layers stacked in front."""
-    layers = sorted({layer for layer, _ in pieces})
-    joined = [
-        np.concatenate([pieces[key] for key in sorted(pieces) if key[0] == layer], axis=-1)
-        if sum(key[0] == layer for key in pieces) > 1
-        else pieces[next(key for key in pieces if key[0] == layer)]
-        for layer in layers
-    ]
-    return joined[0] if layers == [-1] else np.stack(joined)
+def _target(name: str, shape: Any, pieces: Iterable[Piece]) -> Target:
+    ordered = sorted(pieces, key=lambda p: (-1 if p.layer is None else p.layer, p.part))
+    return Target(name, tuple(shape.shape), np.dtype(shape.dtype), tuple(ordered))
+
+
+def _mismatch(target: Target, source: Mapping[str, Any]) -> str | None:
+    """How the shapes that the pieces will give differ from the target's, or None."""
+    layers = target.layers()
+    stacked = layers.keys() != {None}
+    if stacked and list(layers) != list(range(target.shape[0])):
+        return f"{target.name}: layers {list(layers)}, expected {target.shape[0]} from 0"
+    expected = target.shape[1:] if stacked else target.shape
+    for pieces in layers.values():
+        found = [_shape_laid_out(piece, source[piece.name]) for piece in pieces]
+        if _joined(found) != expected:
+            names = ", ".join(piece.name for piece in pieces)
+            return f"{target.name}: {' + '.join(map(str, found))} from {names}, expected {expected}"
+    return None
+
+
+def _shape_laid_out(piece: Piece, array: Any) -> tuple[int, ...] | str:
+    """Shape after the piece's layout, found on one repeated zero that costs no memory."""
+    blank = np.broadcast_to(np.zeros((), array.dtype), array.shape)
+    try:
+        return piece.layout(blank).shape
+    except ValueError:
+        return f"{tuple(array.shape)}, which the layout does not fit,"
+
+
+def _joined(shapes: Sequence[tuple[int, ...] | str]) -> tuple[int, ...] | None:
+    """Shape of arrays joined on the last axis, or None where they do not fit."""
+    if len(shapes) == 1:
+        return shapes[0]
+    if any(isinstance(s, str) or not s or s[:-1] != shapes[0][:-1] for s in shapes):
+        return None
+    return shapes[0][:-1] + (sum(s[-1] for s in shapes),)
 
 
 def _any_match(patterns: Sequence[str], name: str) -> bool:

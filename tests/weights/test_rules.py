@@ -9,6 +9,15 @@ from semanticvla_jax.errors import InputError
 from semanticvla_jax.weights import authors, rules
 
 
+class Huge:
+    """Shape of a float32 parameter, without one."""
+
+    dtype = np.float32
+
+    def __init__(self, shape):
+        self.shape = shape
+
+
 def shapes(**names) -> dict:
     return rules.unflatten_dict(
         {k.replace("__", "/"): np.zeros(v, np.float32) for k, v in names.items()}, sep="/"
@@ -74,6 +83,14 @@ def test_fuser_entries_are_pairs_of_towers():
             },
             "not in the model.*fc1/lora_a",
         ),
+        (
+            {
+                "x.fc1.weight": np.zeros((2, 3)),
+                "x.fc1.base_layer.weight": np.zeros((2, 3)),
+                "x.fc1.bias": np.zeros(2),
+            },
+            "two foreign parameters claim.*x.fc1.weight and x.fc1.base_layer.weight",
+        ),
     ],
 )
 def test_nothing_is_dropped_or_left_in_silence(source, message):
@@ -90,3 +107,30 @@ def test_ignored_and_fresh_parameters_are_reported():
         source, rule_list, shapes(x__kernel=(1, 1), x__bias=(1,)), fresh=["x/bias"]
     )
     assert report.ignored == {"head.weight": "never run"} and report.fresh == ["x/bias"]
+
+
+@pytest.mark.parametrize(
+    "layers, message",
+    [((0, 2), r"layers \[0, 2\], expected 2"), ((0, 1), None), ((1, 2), r"layers \[1, 2\]")],
+)
+def test_stacked_targets_need_every_layer(layers, message):
+    source = {f"m.{i}.weight": np.zeros(3) for i in layers}
+    stacked = [rules.Rule(r"m\.(\d)\.weight", r"layers_\1/scale")]
+    target = shapes(layers__scale=(2, 3))
+    if message is None:
+        rules.plan(source, stacked, target)
+    else:
+        with pytest.raises(InputError, match=message):
+            rules.plan(source, stacked, target)
+
+
+def test_planning_reads_no_values():
+    source = {"x.weight": Huge((1 << 40, 3))}
+    target = {"x": {"kernel": Huge((3, 1 << 40))}}
+    targets, report = rules.plan(source, authors.linear("x", "x"), target)
+    assert targets[0].pieces[0].name == "x.weight" and report.used == {"x/kernel": ["x.weight"]}
+
+
+def test_a_layout_that_does_not_fit_is_a_difference_of_shapes():
+    with pytest.raises(InputError, match=r"p: \(2, 3\), which the layout does not fit, from x"):
+        rules.plan({"x": np.zeros((2, 3))}, [rules.Rule("x", "p", rules.first)], shapes(p=(3,)))
