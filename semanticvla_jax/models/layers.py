@@ -140,19 +140,13 @@ class MLP(nn.Module):
         return x
 
 
-def attend(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None
-) -> jax.Array:
-    """Softmax attention, statistics in f32.
+def attention_weights(query: jax.Array, key: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Softmax of the scaled products, in f32: [B, S, H, Dh], [B, M, H, Dh] -> f32[B, H, S, M].
 
     Args:
-      query, key, value: [B, S, H, Dh].
-      mask: bool[B or 1, 1, S or 1, S], True = may attend.
-
-    Returns:
-      [B, S, H, Dh].
+      mask: bool[B or 1, 1, S or 1, M], True = may attend; None = all.
     """
-    query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
+    query, key = query.transpose(0, 2, 1, 3), key.transpose(0, 2, 1, 3)
     logits = jnp.einsum(
         "bhqd,bhkd->bhqk",
         query * query.shape[-1] ** -0.5,
@@ -161,8 +155,13 @@ def attend(
     )
     if mask is not None:
         logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-    return (weights @ value).transpose(0, 2, 1, 3)
+    return jax.nn.softmax(logits, axis=-1)
+
+
+def weighted_values(weights: jax.Array, value: jax.Array) -> jax.Array:
+    """f32[B, H, S, M], [B, M, H, Dh] -> [B, S, H, Dh]."""
+    value = value.transpose(0, 2, 1, 3)
+    return (weights.astype(value.dtype) @ value).transpose(0, 2, 1, 3)
 
 
 class SelfAttention(nn.Module):
@@ -178,7 +177,8 @@ class SelfAttention(nn.Module):
         batch, length, width = x.shape
         qkv = self.dense(3 * width, kernel_init=self.kernel_init, name="qkv")(x)
         qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads)
-        out = attend(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], mask).reshape(batch, length, width)
+        weights = attention_weights(qkv[:, :, 0], qkv[:, :, 1], mask)
+        out = weighted_values(weights, qkv[:, :, 2]).reshape(batch, length, width)
         return self.dense(width, kernel_init=self.residual_init, name="proj")(out)
 
 

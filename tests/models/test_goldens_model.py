@@ -276,11 +276,11 @@ def test_whole_model(golden, name):
 
 
 def _decoder_states(llm, sequence) -> list:
-    x, states = sequence.embeddings, []
-    for layer in llm.layers:
-        states.append(x)
-        x, _ = layer(x, sequence.mask)
-    return [*states, llm.norm(x)]
+    states = [sequence.embeddings]
+    positions = np.arange(states[0].shape[1])[None]
+    for i in range(llm.depth):
+        states.append(llm.run(states[-1], sequence.mask, positions, i, i + 1))
+    return [*states[:-1], llm.norm(states[-1])]
 
 
 def check_gradients(name: str, case: Golden, grads: dict, rule_list) -> None:

@@ -210,10 +210,10 @@ def llama_states(module, params, x, mask) -> list:
 
     def run(m, x, mask):
         states = [x]
-        for layer in m.layers:
-            x, _ = layer(x, mask)
-            states.append(x)
-        return [*states[:-1], m.norm(x)]
+        positions = np.arange(x.shape[1])[None]
+        for i in range(m.depth):
+            states.append(m.run(states[-1], mask, positions, i, i + 1))
+        return [*states[:-1], m.norm(states[-1])]
 
     return jit(lambda p: module.apply({"params": p}, x, mask, method=run))(params)
 

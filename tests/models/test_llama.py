@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from semanticvla_jax.models import llama
 from semanticvla_jax.models.coupler import causal_mask
@@ -13,8 +14,8 @@ from tests.models.smallest import jit
 
 def test_rotation_by_hand():
     # Head of 4: pairs (0, 2) and (1, 3), with frequencies 1 and theta^(-1/2) = 1/2.
-    angles = llama.rotary_angles(3, 4, theta=4.0)
-    np.testing.assert_allclose(angles, [[0, 0], [1, 0.5], [2, 1]])
+    angles = llama.rotary_angles(jnp.arange(3)[None], 4, theta=4.0)
+    np.testing.assert_allclose(angles[0], [[0, 0], [1, 0.5], [2, 1]])
     x = jnp.zeros((1, 3, 1, 4)).at[..., 0].set(1.0)
     out = llama.rotate(x, angles)[0, :, 0]
     np.testing.assert_allclose(out[0], [1, 0, 0, 0])
@@ -22,7 +23,7 @@ def test_rotation_by_hand():
 
 
 def test_only_the_distance_between_positions_matters():
-    angles = llama.rotary_angles(9, 8, theta=10000.0)
+    angles = llama.rotary_angles(jnp.arange(9)[None], 8, theta=10000.0)
     query, key = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 8))
     query, key = (llama.rotate(jnp.tile(x, (1, 9, 1, 1)), angles)[0, :, 0] for x in (query, key))
     products = np.asarray(query @ key.T)
@@ -55,3 +56,49 @@ def test_scanned_layers_equal_unrolled_ones_and_remat_changes_nothing():
         reference["layers_1"]["mlp"]["up_proj"]["kernel"],
         atol=1e-4,
     )
+
+
+def decoder(scan: bool, x, mask) -> tuple[llama.Llama, dict]:
+    module = llama.Llama(vocab_size=7, width=8, depth=3, heads=2, mlp_width=8, scan=scan)
+    return module, jit(lambda: module.init(jax.random.key(0), x, mask))()
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_remembered_positions_count_as_if_they_were_there(scan):
+    x = jax.random.normal(jax.random.key(1), (2, 6, 8))
+    mask = causal_mask(jnp.ones((2, 6), bool), None, 0)
+    module, params = decoder(scan, x, mask)
+    whole = module.apply(params, x, mask)
+    positions = jnp.arange(6)[None]
+    memory = module.empty_memory(2, 6)
+    parts = []
+    for start, stop in ((0, 3), (3, 4), (4, 6)):
+        part, memory = module.apply(
+            params,
+            x[:, start:stop],
+            mask[:, :, start:stop],
+            positions[:, start:stop],
+            memory,
+            start,
+            method="extend",
+        )
+        parts.append(part)
+    np.testing.assert_allclose(jnp.concatenate(parts, 1), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_layers_run_range_by_range_and_one_by_one_with_their_attention(scan):
+    x = jax.random.normal(jax.random.key(1), (2, 4, 8))
+    mask = causal_mask(jnp.ones((2, 4), bool), None, 0)
+    module, params = decoder(scan, x, mask)
+    positions = jnp.arange(4)[None]
+
+    def pieces(m, x):
+        x = m.run(x, mask, positions, 0, 1)
+        x, weights = m.run_showing(x, mask, positions, 1)
+        return m.finish(m.run(x, mask, positions, 2, 3)), weights
+
+    found, weights = module.apply(params, x, method=pieces)
+    np.testing.assert_allclose(found, module.apply(params, x, mask), atol=1e-5)
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
+    assert (weights[:, :, 0, 1:] == 0).all()  # causal
