@@ -1,39 +1,23 @@
-"""Declarative import of foreign parameters: ordered rules (regex, our name, layout)."""
+"""Declarative import of foreign parameters: ordered rules (regex, our name, layout).
+
+The same rules name our parameters for others: see `Rule.foreign` and export.py.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from semanticvla_jax.errors import InputError
-
-Layout = Callable[[np.ndarray], np.ndarray]
-
-
-def same(x: np.ndarray) -> np.ndarray:
-    return x
-
-
-def transposed(x: np.ndarray) -> np.ndarray:
-    """torch Linear [out, in] -> kernel [in, out]."""
-    return x.T
-
-
-def patch_kernel(x: np.ndarray) -> np.ndarray:
-    """torch Conv2d [out, channel, row, column] -> kernel [(row column channel), out]."""
-    return x.transpose(2, 3, 1, 0).reshape(-1, x.shape[0])
-
-
-def first(x: np.ndarray) -> np.ndarray:
-    """Drops a leading axis of one."""
-    return x.reshape(x.shape[1:])
+from semanticvla_jax.weights.layouts import Layout, same
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,24 +25,58 @@ class Rule:
     r"""One family of foreign parameters.
 
     Attributes:
-      source: regex that must match the whole foreign name.
-      target: our name 'a/b/kernel', with \1 ... from the regex; or a function of the match; None
-        ignores the parameter.
+      source: regex that must match the whole foreign name. Besides escaped text it may hold
+        capturing groups without inner groups, `(?:text)?` (read, never written) and
+        `(?:one|other)` (both read, the first one written).
+      target: our name 'a/b/kernel', with \1 ... from the regex; None ignores the parameter.
       layout: what happens to the array.
       part: position among several sources that are concatenated on the last axis of one target.
       reason: why an ignored parameter is not needed.
     """
 
     source: str
-    target: str | Callable[[re.Match], str] | None
+    target: str | None
     layout: Layout = same
     part: int = 0
     reason: str = ""
 
+    def match(self, name: str) -> re.Match | None:
+        """The match of a whole foreign name."""
+        return self._pattern.fullmatch(name)
+
     def apply(self, name: str) -> str | None:
         """Our name of a foreign parameter whose name matches."""
-        match = re.fullmatch(self.source, name)
-        return self.target(match) if callable(self.target) else match.expand(self.target)
+        return self.match(name).expand(self.target)
+
+    def foreign(self, ours: str) -> str | None:
+        """The foreign name that is written for one of ours, or None where the rule has none."""
+        if self.target is None:
+            return None
+        pattern, template = self._inverse
+        match = pattern.fullmatch(ours)
+        return match and match.expand(template)
+
+    @functools.cached_property
+    def _pattern(self) -> re.Pattern:
+        return re.compile(self.source)
+
+    @functools.cached_property
+    def _inverse(self) -> tuple[re.Pattern, str]:
+        """(regex of our names, template of foreign names): source and target with roles swapped."""
+        written = re.sub(r"\(\?:[^()]*\)\?", "", self.source)
+        written = re.sub(r"\(\?:([^()|]*)[^()]*\)", r"\1", written)
+        groups = re.findall(r"\([^()]*\)", written)
+        order = [int(number) for number in re.findall(r"\\(\d)", self.target)]
+        if sorted(order) != list(range(1, len(groups) + 1)):
+            raise ValueError(f"{self.target} does not use each group of {self.source} once")
+        ours = re.sub(r"\\(\d)", lambda match: groups[int(match[1]) - 1], self.target)
+        numbers = iter(range(1, len(groups) + 1))
+        template = re.sub(
+            r"\([^()]*\)", lambda _: f"\\{order.index(next(numbers)) + 1}", written
+        ).replace(r"\.", ".")
+        if re.search(r"[][(){}*+?^$|]|\\\D", template):
+            raise ValueError(f"{self.source} does not say what to write")
+        return re.compile(ours), template
 
 
 def ignore(source: str, reason: str) -> Rule:
@@ -72,7 +90,7 @@ def locate(name: str, rules: Sequence[Rule]) -> tuple[str, Rule] | None:
     Raises:
       InputError: no rule matches.
     """
-    rule = next((r for r in rules if re.fullmatch(r.source, name)), None)
+    rule = next((r for r in rules if r.match(name)), None)
     _raise_if([] if rule else [name], "foreign parameters that no rule matches")
     return None if rule.target is None else (rule.apply(name), rule)
 
@@ -139,7 +157,7 @@ def plan(
     pieces: dict[str, dict[tuple, Piece]] = {}
     ignored, unknown, rivals = {}, [], []
     for name in source:
-        rule = next((r for r in rules if re.fullmatch(r.source, name)), None)
+        rule = next((r for r in rules if r.match(name)), None)
         if rule is None:
             unknown.append(name)
         elif rule.target is None:

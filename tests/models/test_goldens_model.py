@@ -90,7 +90,7 @@ def test_backbone(golden, name):
         # The last block is never run: features are taken one earlier.
         unused = r"vision_backbone\.(featurizer\.blocks\.{}|fused_featurizer\.blocks\.{})\..*"
         unused = unused.format(c["dino"]["depth"] - 1, c["siglip"]["depth"] - 1)
-        rule_list = [authors.ignore(unused, "behind the feature layer"), *rule_list]
+        rule_list = [rules.ignore(unused, "behind the feature layer"), *rule_list]
     params = goldens.load(case.weights, rule_list, model, language, text_ids, method=run)
     features, selected = jit(lambda p: model.apply({"params": p}, language, text_ids, method=run))(
         params
@@ -138,7 +138,7 @@ def test_plain_openvla_backbone(golden):
     depth = c["dino"]["depth"] - 1, c["siglip"]["depth"] - 1
     unused = r"vision_backbone\.(featurizer\.blocks\.{}|fused_featurizer\.blocks\.{})\..*"
     rule_list = [
-        authors.ignore(unused.format(*depth), "behind the feature layer"),
+        rules.ignore(unused.format(*depth), "behind the feature layer"),
         *backbone_rules(),
         *authors.projectors("", "fuser/sparse_fuser/"),
     ]
@@ -185,7 +185,7 @@ def whole_model(case: Golden, **changes):
     rule_list = authors.semanticvla(lm_head=adapted)
     if adapted:
         # Adapters of heads that are never run, and of the vocabulary head, which gets no gradient.
-        rule_list = [authors.ignore(r".*attn_pool.*lora.*", "never run"), *rule_list]
+        rule_list = [rules.ignore(r".*attn_pool.*lora.*", "never run"), *rule_list]
 
     def apply(params, batch, dino, siglip, train=False):
         return model.apply({"params": params}, dino, siglip, batch, train, method="from_pixels")

@@ -7,7 +7,8 @@ import pytest
 
 from semanticvla_jax.models import coupler, fusers, heads, llama, pruners, text, vit
 from semanticvla_jax.models.layers import MLP
-from semanticvla_jax.weights import authors
+from semanticvla_jax.weights import authors, hugging_face, layouts
+from semanticvla_jax.weights.rules import Rule
 from tests.models import goldens
 from tests.models.goldens import Golden
 from tests.models.smallest import jit
@@ -91,7 +92,7 @@ def test_film_tower(golden, name):
     language = case.inputs["average_language_embedding"]
     tower_rules = authors.timm_vit(r"vit\.", "", final_norm=True)
     pruner_rules = [
-        authors.Rule("vision_queries", "queries", authors.first),
+        Rule("vision_queries", "queries", layouts.first),
         *authors.film(r"vit\.", ""),
     ]
     is_pruner = {n: "queries" in n or ".scale." in n or ".shift." in n for n in case.weights}
@@ -131,8 +132,8 @@ def test_film_tower(golden, name):
     [
         ("f_timm_dinov2_reg4_public", authors.timm_vit),
         ("f_timm_siglip_vision_public", authors.timm_vit),
-        ("f_hf_siglip_vision_public", authors.hf_siglip_vision),
-        ("f_hf_dinov2_registers_public", authors.hf_dinov2),
+        ("f_hf_siglip_vision_public", hugging_face.hf_siglip_vision),
+        ("f_hf_dinov2_registers_public", hugging_face.hf_dinov2),
     ],
 )
 def test_plain_encoders(golden, name, rules):

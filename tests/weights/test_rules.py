@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.weights import authors, rules
+from semanticvla_jax.weights import authors, hugging_face, layouts, rules
 
 
 class Huge:
@@ -40,7 +40,7 @@ def test_linear_layers_are_transposed_with_their_adapters():
 
 def test_separate_products_are_joined_and_layers_stacked_where_the_model_scans():
     source = {f"l.{name}.weight": np.full((2, 2), i) for i, name in enumerate("abc")}
-    joined = authors.hf_attention(r"l\.", "", "a b c")
+    joined = hugging_face.hf_attention(r"l\.", "", "a b c")
     params, _ = rules.convert(source, joined, shapes(qkv__kernel=(2, 6)))
     np.testing.assert_array_equal(params["qkv"]["kernel"], [[0, 0, 1, 1, 2, 2]] * 2)
 
@@ -54,7 +54,7 @@ def test_separate_products_are_joined_and_layers_stacked_where_the_model_scans()
 
 def test_patch_kernels_follow_our_patch_order():
     x = np.arange(2 * 3 * 2 * 2).reshape(2, 3, 2, 2)
-    kernel = rules.patch_kernel(x)
+    kernel = layouts.patch_kernel(x)
     assert kernel.shape == (12, 2)
     # Row (row 0, column 1, channel 2) of output 1.
     assert kernel[(0 * 2 + 1) * 3 + 2, 1] == x[1, 2, 0, 1]
@@ -63,7 +63,7 @@ def test_patch_kernels_follow_our_patch_order():
 def test_fuser_entries_are_pairs_of_towers():
     rule_list = authors.dense_fuser(r"c\.", "fuser/")
     name, rule = rules.locate("c.aggregate_proj.5.2.weight", rule_list)
-    assert name == "fuser/pair_2_siglip/fc2/kernel" and rule.layout is rules.transposed
+    assert name == "fuser/pair_2_siglip/fc2/kernel" and rule.layout is layouts.transposed
 
 
 @pytest.mark.parametrize(
@@ -133,4 +133,4 @@ def test_planning_reads_no_values():
 
 def test_a_layout_that_does_not_fit_is_a_difference_of_shapes():
     with pytest.raises(InputError, match=r"p: \(2, 3\), which the layout does not fit, from x"):
-        rules.plan({"x": np.zeros((2, 3))}, [rules.Rule("x", "p", rules.first)], shapes(p=(3,)))
+        rules.plan({"x": np.zeros((2, 3))}, [rules.Rule("x", "p", layouts.first)], shapes(p=(3,)))
