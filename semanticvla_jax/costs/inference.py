@@ -1,0 +1,166 @@
+"""One inference of a configured model on abstract arrays: nothing of its size is ever allocated."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from semanticvla_jax.costs import products
+from semanticvla_jax.errors import InputError
+from semanticvla_jax.models.build import build
+from semanticvla_jax.robots import RobotSpec, find_robot
+from semanticvla_jax.training import parameters
+
+TEXT_LENGTH = 64  # of models without a text tower, whose batches carry text all the same
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What one observation makes a model compute, batch 1, with its adapters merged.
+
+    Attributes:
+      model: without adapters.
+      config: `config.model`, completed by what the robot determines.
+      robot: whose cameras, state and chunk length it has.
+      params: shapes as trained, adapters included.
+      products: in program order.
+      intermediates: shapes of what the model returns beside the actions.
+      prompt_tokens: P, after BOS.
+    """
+
+    model: nn.Module
+    config: dict[str, Any]
+    robot: RobotSpec
+    params: dict[str, Any]
+    products: list[products.Product]
+    intermediates: dict[str, Any]
+    prompt_tokens: int
+
+    @property
+    def images(self) -> int:
+        """Images per observation."""
+        return len(self.robot.cameras)
+
+
+def trace(config: Mapping[str, Any], *, prompt_tokens: int, trips: int | None = None) -> Inference:
+    """Traces the inference of a configuration.
+
+    Args:
+      config: of a training run; its `robot` and `model` are read, and `data.text_length`.
+      prompt_tokens: P, after BOS.
+      trips: passes of loops that end when their data say so; None = their bound.
+
+    Raises:
+      InputError: unknown robot or slot, sizes that disagree, or something that cannot be counted.
+    """
+    robot, model_config = find_robot(config["robot"]), complete(config)
+    return trace_model(model_config, robot, prompt_tokens=prompt_tokens, trips=trips)
+
+
+def trace_model(
+    config: dict[str, Any], robot: RobotSpec, *, prompt_tokens: int, trips: int | None = None
+) -> Inference:
+    """The same for a complete `config.model`."""
+    model = build({**config, "lora": None})
+    batch = abstract_batch(config, robot, prompt_tokens)
+    params = init(build(config), batch)
+    merged = parameters.unflatten(
+        {n: leaf for n, leaf in parameters.flatten(params).items() if "/lora_" not in n}
+    )
+    counted, (_, intermediates) = products.trace(
+        lambda p, b: model.apply({"params": p}, b), merged, batch, trips=trips
+    )
+    return Inference(model, config, robot, params, counted, intermediates, prompt_tokens)
+
+
+def complete(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config.model` as training builds it, but with the vocabulary sizes it states itself.
+
+    So a plan needs no vocabulary files.
+
+    Raises:
+      InputError: the configuration has no `model`.
+    """
+    if "model" not in config:
+        raise InputError(
+            "configuration",
+            found=f"entries {sorted(config)}",
+            expected="an entry `model`, as in configs/libero_tiny.py",
+            fix="name a training configuration",
+        )
+    model = copy.deepcopy(_plain(config["model"]))
+    model["coupler"]["chunk"] = find_robot(config["robot"]).chunk_length
+    text = model["pruners"].get("text_encoder")
+    if text:
+        text["length"] = config.get("data", {}).get("text_length", text["length"])
+    return model
+
+
+def abstract_batch(
+    config: Mapping[str, Any], robot: RobotSpec, prompt_tokens: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of one observation: see SemanticVLA's `Batch`."""
+    size = config["siglip"]["image_size"]
+    text_length = (config["pruners"].get("text_encoder") or {}).get("length", TEXT_LENGTH)
+    shape = jax.ShapeDtypeStruct
+    return {
+        "images": shape((1, len(robot.cameras), size, size, 3), jnp.uint8),
+        "state": shape((1, robot.state_size), jnp.float32),
+        "prompt_ids": shape((1, prompt_tokens), jnp.int32),
+        "prompt_mask": shape((1, prompt_tokens), jnp.bool_),
+        "text_ids": shape((1, text_length), jnp.int32),
+    }
+
+
+def init(model: nn.Module, *arguments: Any, method: Any = None) -> dict[str, Any]:
+    """Shapes of the parameters that `model.init` would create."""
+    return jax.eval_shape(lambda *a: model.init(jax.random.key(0), *a, method=method), *arguments)[
+        "params"
+    ]
+
+
+def trace_alone(
+    model: nn.Module, *arguments: Any, method: Any = None
+) -> tuple[dict[str, Any], list[products.Product]]:
+    """Parameter shapes and products of one method of a module, outside the whole model."""
+    params = init(model, *arguments, method=method)
+    counted, _ = products.trace(
+        lambda p, *a: model.apply({"params": p}, *a, method=method), params, *arguments
+    )
+    return params, counted
+
+
+def blocks_behind_features(inference: Inference) -> dict[str, tuple[dict, list[products.Product]]]:
+    """What a tower whose output is an earlier block's would own and run beyond that block.
+
+    Returns:
+      {component: (parameter shapes, products)} of the towers that have such blocks.
+    """
+    params, behind = parameters.flatten(inference.params), {}
+    for slot, component in (("dino", "DINOv2"), ("siglip", "SigLIP")):
+        tower = getattr(inference.model, slot)
+        start = tower.feature_index + 1
+        if start == tower.depth:
+            continue
+        queries = params.get(f"pruners/{slot}/queries")
+        length = tower.prefix + tower.patches + (0 if queries is None else queries.shape[0])
+        tokens = jax.ShapeDtypeStruct((inference.images, length, tower.width), tower.dtype)
+        shapes, counted = trace_alone(
+            tower.clone(feature_layer=-1),
+            tokens,
+            method=lambda module, x, start=start: module.run(x, start, module.depth),
+        )
+        blocks = {name: shapes[name] for name in shapes if name.startswith("blocks_")}
+        behind[component] = blocks, counted
+    return behind
+
+
+def _plain(config: Any) -> Any:
+    """ConfigDicts -> dicts."""
+    return config.to_dict() if hasattr(config, "to_dict") else config

@@ -1,0 +1,90 @@
+"""What a configuration costs before anything of its size is allocated.
+
+    python -m semanticvla_jax.plan --config configs/NAME.py [--config.x=y] [--prompt_tokens 20]
+        [--chip h200,v5e] [--json FILE|-]
+
+Tokens, parameters, FLOPs of one inference (counted by tracing the model) and lower bounds of its
+time per chip. Nothing is downloaded, and no vocabulary or weight file is needed.
+`python -m semanticvla_jax.costs.table` compares many configurations.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from semanticvla_jax.costs.chips import CHIPS, find_chip
+from semanticvla_jax.costs.printed import text
+from semanticvla_jax.costs.report import report
+from semanticvla_jax.errors import InputError, exit_on_input_error
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", lock_config=True)
+_PROMPT_TOKENS = flags.DEFINE_integer("prompt_tokens", 20, "Prompt tokens after BOS.")
+_CHIPS = flags.DEFINE_list("chip", list(CHIPS), "Chips to bound the time on.")
+_LOOP_TRIPS = flags.DEFINE_integer(
+    "loop_trips", None, "Passes of loops that end when their data say so; by default their bound."
+)
+_JSON = flags.DEFINE_string("json", None, "Where to write all numbers; - for standard output.")
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise InputError(
+            "command line", found=argv[1:], expected="flags only", fix="see --helpfull"
+        )
+    name, config = _configuration()
+    costs = report(
+        config,
+        prompt_tokens=_PROMPT_TOKENS.value,
+        chips=[find_chip(chip) for chip in _CHIPS.value],
+        trips=_LOOP_TRIPS.value,
+    )
+    if _JSON.value:
+        numbers = json.dumps({"config": name, **costs}, indent=2)
+        if _JSON.value == "-":
+            print(numbers)
+            return
+        Path(_JSON.value).write_text(numbers + "\n")
+    print(text(name, costs))
+
+
+def _configuration() -> tuple[str, Any]:
+    """(name, configuration); a file that is not there shows only when its content is asked for."""
+    name = config_flags.get_config_filename(flags.FLAGS["config"]) if _CONFIG.value else "nothing"
+    if not Path(name.partition(":")[0]).is_file():
+        raise InputError(
+            "--config",
+            found=name,
+            expected="a configuration file, such as configs/libero_tiny.py",
+            fix="correct --config; an argument for the file follows a colon",
+        )
+    return name, _CONFIG.value
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Flags; whatever the configuration file or its overrides raise becomes one clear message."""
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, InputError):
+            cause = cause.__context__
+        raise cause or InputError(
+            "command line",
+            found=f"{' '.join(argv[1:])} ({str(error).strip().splitlines()[-1]})",
+            expected="flags of this command, and entries that the configuration has",
+            fix="correct it; --help lists the flags",
+        ) from None
+
+
+@exit_on_input_error
+def run() -> None:
+    app.run(main, flags_parser=_parse)
+
+
+if __name__ == "__main__":
+    run()
