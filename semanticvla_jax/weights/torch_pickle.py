@@ -69,8 +69,11 @@ def load(path: Path, data: bytes) -> object:
 
 def _check_opcodes(path: Path, data: bytes) -> None:
     for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name == "GLOBAL":
+            _known(path, argument.replace(" ", "."))
         if opcode.name not in OPCODES:
             raise _refusal(path, f"pickle opcode {opcode.name} {argument or ''}".strip())
+        # The unpickler would reserve memory for all slots up to this one.
         if opcode.name == "LONG_BINPUT" and argument > len(data):
             raise _refusal(path, f"a pickle that asks for {argument} memory slots")
 
@@ -81,15 +84,19 @@ class _Unpickler(pickle.Unpickler):
         self.path = path
 
     def find_class(self, module: str, name: str) -> Callable | str:
-        if (found := GLOBALS.get(f"{module}.{name}")) is None:
-            raise _refusal(self.path, f"a pickle that asks for {module}.{name}")
-        return found
+        return _known(self.path, f"{module}.{name}")
 
     def persistent_load(self, reference: tuple) -> Storage:
         kind, dtype, key, _, _ = reference
         if kind != "storage" or dtype not in STORAGES.values() or not isinstance(key, str):
             raise _refusal(self.path, f"a pickle that refers to {reference!r:.200}")
         return Storage(None if dtype == "untyped" else dtype, key)
+
+
+def _known(path: Path, name: str) -> Callable | str:
+    if name not in GLOBALS:
+        raise _refusal(path, f"a pickle that asks for {name}")
+    return GLOBALS[name]
 
 
 def _ordered_dict(items=()) -> StateDict:
