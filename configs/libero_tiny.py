@@ -6,7 +6,7 @@ The parts that only make sense with pretrained weights are swapped: a convolutio
 placeholders, aligned read-out and per-token heads.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from semanticvla_jax.models import presets
 
@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
     config.data.text_length = 28
     config.data.workers = 0
 
+    config.init_from = config_dict.placeholder(str)  # directory of converted parameters
     config.batch_size = 32
     config.total_steps = 1600
     config.optimizer = ConfigDict(

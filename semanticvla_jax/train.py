@@ -2,8 +2,10 @@
 
     python -m semanticvla_jax.train --config configs/NAME.py --workdir DIR [--config.x=y]
 
-Rerunning the same command continues from the last checkpoint; priority: a checkpoint in --workdir,
-else from scratch. The finished parameters do not depend on interruptions.
+Rerunning the same command continues from the last checkpoint. Priority: a checkpoint in --workdir,
+else the parameters in config.init_from (a directory written by `semanticvla_jax.convert` or another
+run's --workdir; what it lacks is initialised), else from scratch. The finished parameters do not
+depend on interruptions.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from semanticvla_jax.training import (
     pictures,
     sharding,
 )
+from semanticvla_jax.training.initial import initial_parameters
 from semanticvla_jax.training.step import TrainState, group_weights, make_train_step
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", lock_config=True)
@@ -89,8 +92,14 @@ class Trainer:
         return jax.jit(step, donate_argnums=0)
 
     def initial(self) -> tuple[TrainState, dict]:
-        """Fresh (state, frozen parameters), created in their final sharding."""
-        params = jax.jit(self._init, out_shardings=self.shardings)(jax.random.key(self.config.seed))
+        """First (state, frozen parameters), created in their final sharding."""
+        params = initial_parameters(
+            self._init,
+            jax.random.key(self.config.seed),
+            self.shapes,
+            self.shardings,
+            self.config.get("init_from"),
+        )
         trainable, frozen = parameters.split(params, self.selected)
         optimizer_state = jax.jit(self.optimizer.init, out_shardings=self.optimizer_shardings)(
             trainable

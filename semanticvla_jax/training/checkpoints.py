@@ -14,6 +14,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from semanticvla_jax.errors import InputError
+from semanticvla_jax.training import parameters
 
 # Settings that may change between runs of the same training.
 OPERATIONAL = (
@@ -52,6 +53,22 @@ class Checkpoints:
             ),
         )
 
+    def save_params(self, step: int, *, params: Any, meta: dict) -> None:
+        """Saves parameters alone, which may be part of a model's; `read_params` and
+        `initial.parameters` read them, training does not continue from them."""
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(params), meta=ocp.args.JsonSave(meta)
+            ),
+        )
+
+    def params_shapes(self, step: int) -> dict:
+        """Nested dict of jax.ShapeDtypeStruct of the stored parameters."""
+        with ocp.StandardCheckpointer() as checkpointer:
+            stored = checkpointer.metadata(self.directory / str(step) / "params").item_metadata
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored.tree)
+
     def restore(self, step: int, *, params: Any, optimizer: Any) -> tuple[Any, Any, dict]:
         """Restores straight into the shardings of the abstract trees.
 
@@ -79,7 +96,15 @@ class Checkpoints:
         ).meta
 
     def read_params(self, step: int, shapes: Any) -> Any:
-        """Only the parameters, as a tree like `shapes`."""
+        """Only the parameters, as a tree like `shapes`, into its shardings if it has some.
+
+        `shapes` = None restores what is stored.
+
+        Raises:
+          InputError: other parameters are stored; lists both sides' difference.
+        """
+        if shapes is not None:
+            check_parameters(self.params_shapes(step), shapes, f"step {step} in {self.directory}")
         return self._manager.restore(
             step, args=ocp.args.Composite(params=ocp.args.StandardRestore(shapes))
         ).params
@@ -138,6 +163,33 @@ def check_same_configuration(stored: dict, current: dict, workdir: str | Path) -
             found="; ".join(differing[:12]) + (" ..." if len(differing) > 12 else ""),
             expected="the configuration this run was started with",
             fix="undo the change, or start a new run with another --workdir",
+        )
+
+
+def check_parameters(stored: dict, wanted: dict, where: str, *, partly: bool = False) -> None:
+    """Compares names and shapes; `partly`: some of the wanted ones may be absent.
+
+    Raises:
+      InputError: shows the first differences of each kind.
+    """
+    found, expected = parameters.flatten(stored), parameters.flatten(wanted)
+    differences = {
+        "not in the model": [name for name in found if name not in expected],
+        "not stored": [] if partly else [name for name in expected if name not in found],
+        "of another shape": [
+            f"{name} {found[name].shape}, not {expected[name].shape}"
+            for name in found
+            if name in expected and found[name].shape != expected[name].shape
+        ],
+    }
+    told = [f"{len(d)} {kind}: {', '.join(d[:6])}" for kind, d in differences.items() if d]
+    if told:
+        raise InputError(
+            f"parameters of {where}",
+            found="; ".join(told),
+            expected="those of the configured model",
+            fix="use the configuration of that checkpoint; converted ones that lack parameters "
+            "are for config.init_from",
         )
 
 

@@ -35,11 +35,11 @@ def unstacked(source: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def head_counts(source: Mapping[str, Any]) -> dict[str, int]:
-    """{"img": heads, "txt": heads} as the shapes of query kernels [W, heads, width] show them."""
-    pattern = rf"{ROOT}(img|txt)/\w+/encoderblock_0/.*query/kernel"
-    matches = ((re.fullmatch(pattern, name), array) for name, array in source.items())
-    return {match[1]: array.shape[-2] for match, array in matches if match}
+def head_count(source: Mapping[str, Any], tower: str) -> int | None:
+    """Attention heads of `img` or `txt`: shapes show them, [W, heads, width] of a query kernel."""
+    query = rf"{ROOT}{tower}/\w+/encoderblock_0/\w+/query/kernel"
+    kernels = (array for name, array in source.items() if re.fullmatch(query, name))
+    return next((kernel.shape[-2] for kernel in kernels), None)
 
 
 def _norm(source: str, target: str) -> list[Rule]:
@@ -102,8 +102,3 @@ def text_tower(target: str) -> list[Rule]:
         *_norm(f"{source}Encoder_0/encoder_norm", f"{target}norm"),
         ignore(f"{source}head/.*", POOLING_HEAD),
     ]
-
-
-def contrastive_scale() -> list[Rule]:
-    """Temperature and bias of the contrastive loss."""
-    return [ignore(f"{ROOT}[tb]", "of the contrastive loss")]

@@ -19,6 +19,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.weights.layouts import Layout, same
 
+NO_RULE = "foreign parameters that no rule matches"
+# Names shown of each kind of difference.
+SHOWN = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
@@ -91,7 +95,7 @@ def locate(name: str, rules: Sequence[Rule]) -> tuple[str, Rule] | None:
       InputError: no rule matches.
     """
     rule = next((r for r in rules if r.match(name)), None)
-    _raise_if([] if rule else [name], "foreign parameters that no rule matches")
+    _refuse({NO_RULE: [] if rule else [name]})
     return None if rule.target is None else (rule.apply(name), rule)
 
 
@@ -170,12 +174,16 @@ def plan(
                 rivals.append(f"{target} (from {first_come.name} and {name})")
     missing = [t for t in ours if t not in pieces and not _any_match(fresh, t)]
     surplus = [f"{t} (from {next(iter(pieces[t].values())).name})" for t in pieces if t not in ours]
-    _raise_if(unknown, "foreign parameters that no rule matches")
-    _raise_if(rivals, "places that two foreign parameters claim")
-    _raise_if(surplus, "not in the model")
-    _raise_if(missing, "parameters of the model that the source lacks")
+    _refuse(
+        {
+            NO_RULE: unknown,
+            "places that two foreign parameters claim": rivals,
+            "not in the model": surplus,
+            "parameters of the model that the source lacks": missing,
+        }
+    )
     targets = [_target(name, ours[name], group.values()) for name, group in pieces.items()]
-    _raise_if([wrong for t in targets if (wrong := _mismatch(t, source))], "shapes that differ")
+    _refuse({"shapes that differ": [wrong for t in targets if (wrong := _mismatch(t, source))]})
     report = Report(
         used={target.name: [piece.name for piece in target.pieces] for target in targets},
         ignored=ignored,
@@ -196,6 +204,7 @@ def fill(out: np.ndarray, source: Mapping[str, Any], pieces: Sequence[Piece]) ->
         place = out if len(pieces) == 1 else out[..., start:stop]
         place[...] = array
         start = stop
+        del array  # Before the next one is read.
 
 
 def convert(
@@ -271,11 +280,17 @@ def _any_match(patterns: Sequence[str], name: str) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in patterns)
 
 
-def _raise_if(names: Sequence[str], what: str) -> None:
-    if names:
+def _refuse(differences: Mapping[str, Sequence[str]]) -> None:
+    """Raises InputError unless every kind of difference is empty; shows the first of each kind."""
+    told = [
+        f"{len(names)} {kind}: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
+        for kind, names in differences.items()
+        if names
+    ]
+    if told:
         raise InputError(
             "imported weights",
-            found=f"{len(names)} {what}: {list(names)[:8]}",
+            found="; ".join(told),
             expected="a source parameter for each of ours, and a rule for each of the source's",
             fix="check that the configuration describes this checkpoint",
         )

@@ -1,0 +1,46 @@
+"""Every checkpoint format by the name that the convert command takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from flax.traverse_util import flatten_dict
+
+from semanticvla_jax.models.layers import choose
+from semanticvla_jax.weights.export import ADAPTER
+from semanticvla_jax.weights.formats.big_vision_siglip import BIG_VISION_IMAGE, BIG_VISION_TEXT
+from semanticvla_jax.weights.formats.dinov2 import DINOV2_HF, DINOV2_TIMM
+from semanticvla_jax.weights.formats.format import Format
+from semanticvla_jax.weights.formats.llama import LLAMA
+from semanticvla_jax.weights.formats.openvla import OPENVLA
+from semanticvla_jax.weights.formats.semanticvla import SEMANTICVLA
+from semanticvla_jax.weights.formats.siglip import SIGLIP_HF_TEXT, SIGLIP_HF_VISION, SIGLIP_TIMM
+
+FORMATS: dict[str, Format] = {
+    "semanticvla": SEMANTICVLA,
+    "openvla": OPENVLA,
+    "llama": LLAMA,
+    "siglip-hf-text": SIGLIP_HF_TEXT,
+    "siglip-hf-vision": SIGLIP_HF_VISION,
+    "siglip-timm": SIGLIP_TIMM,
+    "dinov2-hf": DINOV2_HF,
+    "dinov2-timm": DINOV2_TIMM,
+    "big-vision-image": BIG_VISION_IMAGE,
+    "big-vision-text": BIG_VISION_TEXT,
+}
+
+
+def find_format(name: str) -> Format:
+    """Raises InputError for an unknown name; lists the choices."""
+    return choose(FORMATS, name, "checkpoint format")
+
+
+def fresh_names(shapes: Mapping, formats: Iterable[Format]) -> list[str]:
+    """Regexes of our names that may stay unfilled: outside what formats fill, and adapters."""
+    fills = [pattern for each in formats for pattern in each.fills]
+    return [
+        re.escape(name)
+        for name in flatten_dict(shapes, sep="/")
+        if re.fullmatch(ADAPTER, name) or not any(re.fullmatch(p, name) for p in fills)
+    ]
