@@ -9,21 +9,22 @@ import re
 from collections.abc import Sequence
 
 MODULES: Sequence[tuple[str, str]] = (
-    (r"(.*/)?llm/lm_head(/.*)?", "lm_head"),
-    (r"(.*/)?llm(/.*)?", "LLM"),
+    # A decoder that runs in a loop appears under its class's name.
+    (r"(.*/)?(llm|\w*Llama)/(.*/)?lm_head(/.*)?", "lm_head"),
+    (r"(.*/)?(llm|\w*Llama)(/.*)?", "LLM"),
     (r"pruners/(.*/)?text_encoder/.*", "SigLIP text"),
     (r"pruners/(.*/)?text_projector/.*", "text MLP"),
     (r"pruners/(.*/)?films_\d+/.*", "FiLM"),
-    (r"pruners/(.*/)?queries", "aggregation tokens"),
+    (r"pruners/(.*/)?queries", "queries"),
     (r"pruners/.*", "pruners"),
     (r"fuser/dense_fuser/.*", "Dense-Fuser"),
     (r"fuser/(.*/)?\w*cue_projector/.*", "cue projector"),
     (r"fuser/(.*/)?projector/.*", "Sparse-Fuser projector"),
-    (r"coupler/proprio_projector/.*", "proprioception"),
-    (r"coupler/placeholders/.*", "placeholders"),
+    (r"coupler/(.*/)?proprio_projector/.*", "proprioception"),
+    (r"coupler/(.*/)?placeholders/.*", "placeholders"),
+    (r"(coupler/)?head/.*", "head"),
     (r"siglip/.*", "SigLIP"),
     (r"dino/.*", "DINOv2"),
-    (r"head/.*", "head"),
     (r"(\w+).*", r"other (\1)"),
 )
 

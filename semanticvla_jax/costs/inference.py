@@ -30,6 +30,7 @@ class Inference:
       robot: whose cameras, state and chunk length it has.
       params: shapes as trained, adapters included.
       products: in program order.
+      loops: that end when their data say so, with the passes they were counted with.
       intermediates: shapes of what the model returns beside the actions.
       prompt_tokens: P, after BOS.
     """
@@ -39,6 +40,7 @@ class Inference:
     robot: RobotSpec
     params: dict[str, Any]
     products: list[products.Product]
+    loops: list[products.Loop]
     intermediates: dict[str, Any]
     prompt_tokens: int
 
@@ -67,16 +69,27 @@ def trace_model(
     config: dict[str, Any], robot: RobotSpec, *, prompt_tokens: int, trips: int | None = None
 ) -> Inference:
     """The same for a complete `config.model`."""
+    if prompt_tokens < 1:
+        raise InputError(
+            "prompt tokens", found=prompt_tokens, expected="at least 1", fix="give a larger number"
+        )
     model = build({**config, "lora": None})
     batch = abstract_batch(config, robot, prompt_tokens)
     params = init(build(config), batch)
     merged = parameters.unflatten(
         {n: leaf for n, leaf in parameters.flatten(params).items() if "/lora_" not in n}
     )
-    counted, (_, intermediates) = products.trace(
-        lambda p, b: model.apply({"params": p}, b), merged, batch, trips=trips
+    traced = products.trace(lambda p, b: model.apply({"params": p}, b), merged, batch, trips=trips)
+    return Inference(
+        model,
+        config,
+        robot,
+        params,
+        traced.products,
+        traced.loops,
+        intermediates=traced.shapes[1],
+        prompt_tokens=prompt_tokens,
     )
-    return Inference(model, config, robot, params, counted, intermediates, prompt_tokens)
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,10 +143,10 @@ def trace_alone(
 ) -> tuple[dict[str, Any], list[products.Product]]:
     """Parameter shapes and products of one method of a module, outside the whole model."""
     params = init(model, *arguments, method=method)
-    counted, _ = products.trace(
+    traced = products.trace(
         lambda p, *a: model.apply({"params": p}, *a, method=method), params, *arguments
     )
-    return params, counted
+    return params, traced.products
 
 
 def blocks_behind_features(inference: Inference) -> dict[str, tuple[dict, list[products.Product]]]:
@@ -142,18 +155,17 @@ def blocks_behind_features(inference: Inference) -> dict[str, tuple[dict, list[p
     Returns:
       {component: (parameter shapes, products)} of the towers that have such blocks.
     """
-    params, behind = parameters.flatten(inference.params), {}
+    behind = {}
     for slot, component in (("dino", "DINOv2"), ("siglip", "SigLIP")):
         tower = getattr(inference.model, slot)
         start = tower.feature_index + 1
         if start == tower.depth:
             continue
-        queries = params.get(f"pruners/{slot}/queries")
-        length = tower.prefix + tower.patches + (0 if queries is None else queries.shape[0])
-        tokens = jax.ShapeDtypeStruct((inference.images, length, tower.width), tower.dtype)
+        last = [p for p in inference.products if p.module == f"{slot}/blocks_{start - 1}/mlp/fc2"]
+        shape = (inference.images, last[0].rows // inference.images, tower.width)
         shapes, counted = trace_alone(
             tower.clone(feature_layer=-1),
-            tokens,
+            jax.ShapeDtypeStruct(shape, tower.dtype),
             method=lambda module, x, start=start: module.run(x, start, module.depth),
         )
         blocks = {name: shapes[name] for name in shapes if name.startswith("blocks_")}

@@ -26,8 +26,9 @@ class Unit:
 
 def text(name: str, report: Mapping[str, Any]) -> str:
     """The report of the configuration `name`; the last line sums it up."""
-    parts = [_title(name, report), _components(report), _added(report), _unowned(report)]
-    return "\n\n".join([*filter(None, parts), _roofline(report), summary(name, report)])
+    sections = (_components, _loops, _added, _unowned, _roofline)
+    parts = [_title(name, report), *(s(report) for s in sections), summary(name, report)]
+    return "\n\n".join(filter(None, parts))
 
 
 def summary(name: str, report: Mapping[str, Any]) -> str:
@@ -96,6 +97,14 @@ def _work(
 ) -> str:
     """A dash where a component does not run."""
     return unit(sum(work[kind] for kind in kinds)) if work else "-"
+
+
+def _loops(report: Mapping[str, Any]) -> str:
+    return "\n".join(
+        f"the loop in '{loop['module']}' ends when its data say so; counted with {loop['passes']} "
+        "passes (--loop_trips)"
+        for loop in report["loops"]
+    )
 
 
 def _added(report: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,8 +43,25 @@ class Product:
         return replace(self, flops=self.flops * repeats, weight_bytes=self.weight_bytes * repeats)
 
 
-def trace(function: Callable, *arguments: Any, trips: int | None = None) -> tuple[list, Any]:
-    """Products of `function(*arguments)` in program order, and the shapes of its outputs.
+@dataclass(frozen=True)
+class Loop:
+    """A loop that ends when its data say so, and the number of passes it was counted with."""
+
+    module: str
+    passes: int
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Of a function: its products in program order, its open loops, its outputs' shapes."""
+
+    products: list[Product]
+    loops: list[Loop]
+    shapes: Any
+
+
+def trace(function: Callable, *arguments: Any, trips: int | None = None) -> Trace:
+    """Traces `function(*arguments)`.
 
     Args:
       arguments: arrays or jax.ShapeDtypeStructs, in any pytree.
@@ -55,15 +72,16 @@ def trace(function: Callable, *arguments: Any, trips: int | None = None) -> tupl
       InputError: a loop without a bound, or an operation that hides its products.
     """
     jaxpr, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-    return list(_walk(jaxpr.jaxpr, "", trips)), shapes
+    loops: list[Loop] = []
+    return Trace(list(_walk(jaxpr.jaxpr, "", trips, loops)), loops, shapes)
 
 
-def total(products: list[Product]) -> int:
+def total(products: Iterable[Product]) -> int:
     """FLOPs of them all."""
     return sum(product.flops for product in products)
 
 
-def _walk(jaxpr: Jaxpr, outer: str, trips: int | None) -> Iterator[Product]:
+def _walk(jaxpr: Jaxpr, outer: str, trips: int | None, loops: list[Loop]) -> Iterator[Product]:
     for equation in jaxpr.eqns:
         scope = f"{outer}/{equation.source_info.name_stack}"
         name = equation.primitive.name
@@ -77,18 +95,21 @@ def _walk(jaxpr: Jaxpr, outer: str, trips: int | None) -> Iterator[Product]:
                 fix="count the configuration with the plain implementation of this part",
             )
         else:
-            yield from _inner(equation, scope, trips)
+            bodies = [list(_walk(body, scope, trips, loops)) for body in _bodies(equation)]
+            if any(bodies):
+                yield from _called(equation, bodies, _module(scope), trips, loops)
 
 
-def _inner(equation, scope: str, trips: int | None) -> Iterator[Product]:
+def _called(equation, bodies, module: str, trips, loops: list[Loop]) -> Iterator[Product]:
     """Products of the functions an equation calls, as often as it calls them."""
-    bodies = [list(_walk(body, scope, trips)) for body in _bodies(equation)]
-    if not any(bodies):
-        return
+    repeats = 1
     if equation.primitive.name == "cond":
-        yield from max(bodies, key=total)
-        return
-    repeats = _repeats(equation, scope, trips)
+        bodies = [max(bodies, key=total)]
+    elif equation.primitive.name == "scan":
+        repeats = equation.params["length"]
+    elif equation.primitive.name == "while":
+        repeats = _passes(equation, module, trips)
+        loops.append(Loop(module, repeats))
     for body in bodies:
         yield from (product.times(repeats) for product in body)
 
@@ -102,20 +123,16 @@ def _bodies(equation) -> Iterator[Jaxpr]:
                 yield item
 
 
-def _repeats(equation, scope: str, trips: int | None) -> int:
-    if equation.primitive.name == "scan":
-        return equation.params["length"]
-    if equation.primitive.name != "while":
-        return 1
-    bound = trips or _bound(equation.params["cond_jaxpr"].jaxpr)
-    if bound is None:
+def _passes(equation, module: str, trips: int | None) -> int:
+    passes = trips or _bound(equation.params["cond_jaxpr"].jaxpr)
+    if passes is None:
         raise InputError(
-            f"loop in {_module(scope) or 'the model'}",
+            f"loop in {module or 'the model'}",
             found="no constant bound on its passes",
             expected="a number of passes to count",
             fix="say how many with --loop_trips",
         )
-    return bound
+    return passes
 
 
 def _bound(condition: Jaxpr) -> int | None:

@@ -27,11 +27,15 @@ def report(
       trips: passes of data-dependent loops; None = their bound.
 
     Returns:
-      JSON values: tokens; flops {convention: {total, components: {name: {linear, attention}}}};
-      flops_added, what `full` has beside `ours`; parameters {total, adapters, trainable,
-      stored_bytes, bf16_bytes, components: {name: {count, trainable, stored_bytes}}, unowned,
-      with_unowned: {total, adapters, trainable}}; roofline {chip: {seconds, fits, stages: [...]}};
-      tracing_seconds. FLOPs count 1 multiply-add as 2. Totals of parameters leave adapters out.
+      JSON values (FLOPs: a multiply-add is 2; totals of parameters leave adapters out):
+        tokens: see tokens.Tokens;
+        flops: {convention: {total, components: {name: {linear, attention}}}};
+        flops_added: what `full` has beside `ours`;
+        loops: open ones, with the passes counted;
+        parameters: {total, adapters, trainable, stored_bytes, bf16_bytes, unowned, with_unowned,
+          components: {name: {count, trainable, stored_bytes}}};
+        roofline: {chip: {seconds, fits, stages}};
+        tracing_seconds.
 
     Raises:
       InputError: the configuration cannot be built or counted.
@@ -44,6 +48,7 @@ def report(
         "robot": traced.robot.name,
         "tokens": {**dataclasses.asdict(counted), "per_image": counted.per_image},
         **_flops(traced),
+        "loops": [dataclasses.asdict(loop) for loop in traced.loops],
         "parameters": _parameters(traced, sizes),
     }
     stages = roofline.stages(traced.products)

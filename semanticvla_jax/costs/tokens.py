@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from semanticvla_jax.costs.components import component
 from semanticvla_jax.costs.inference import Inference
 
 
@@ -16,7 +17,7 @@ class Tokens:
       images: of all images together.
       prompt: after BOS.
       actions: placeholders, or tokens to be decoded.
-      sequence: all positions of a pass over everything.
+      sequence: positions of the language model's longest pass.
     """
 
     cues: int
@@ -32,7 +33,7 @@ class Tokens:
 
 
 def count(inference: Inference) -> Tokens:
-    """Read from the shapes of the model's intermediates."""
+    """Read from the shapes of the model's intermediates and of its products."""
     shown = inference.intermediates
     _, images, per_image, _ = shown["image_tokens"].shape
     details = (shown.get(tower, {}) for tower in ("siglip", "dino"))
@@ -43,5 +44,5 @@ def count(inference: Inference) -> Tokens:
         images=images * per_image,
         prompt=inference.prompt_tokens,
         actions=inference.model.coupler.tokens,
-        sequence=shown["sequence"].embeddings.shape[1],
+        sequence=max(p.rows for p in inference.products if component(p.module) == "LLM"),
     )
