@@ -35,7 +35,6 @@ from semanticvla_jax.weights import authors, importing, rules
 from semanticvla_jax.weights.derived import Derived
 from semanticvla_jax.weights.export import export
 from semanticvla_jax.weights.formats.openvla import OPENVLA
-from semanticvla_jax.weights.formats.registry import fresh_names
 from semanticvla_jax.weights.writing import write_safetensors
 
 GIGA = 1e9
@@ -108,8 +107,7 @@ def streamed(opened, shapes, shardings, progress) -> dict:
 def read_whole(opened, shapes, shardings, progress) -> dict:
     """What one writes first: read everything, convert it, put it on the device."""
     arrays = {name: np.asarray(array) for name, array in opened.arrays.items()}
-    fresh = fresh_names(shapes, opened.formats)
-    params, _ = rules.convert(arrays, opened.rules, shapes, fresh=fresh)
+    params, _ = rules.convert(arrays, opened.rules, shapes, fresh=[".*"])
     del arrays
     placed = {}
     params, shardings = flatten_dict(params, sep="/"), flatten_dict(shardings, sep="/")
