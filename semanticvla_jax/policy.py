@@ -90,7 +90,8 @@ def build_model(config: Mapping[str, Any], robot: RobotSpec, tokenizer: PromptTo
       InputError: an unknown slot, or numbers that disagree.
     """
     config = copy.deepcopy(dict(config))
-    config["llm"]["vocab_size"] = tokenizer.vocabulary_size
+    rows = config["llm"]["vocab_size"]  # may hold action words behind the tokenizer's
+    config["llm"]["vocab_size"] = max(rows, tokenizer.vocabulary_size)
     config["coupler"] |= {
         "chunk": robot.chunk_length,
         "bos_id": tokenizer.bos_id,

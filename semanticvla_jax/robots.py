@@ -6,6 +6,7 @@ and add it to `ROBOTS`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -202,7 +203,15 @@ ALOHA = RobotSpec(
     gripper=SameGripper(),
 )
 
-ROBOTS: dict[str, RobotSpec] = {robot.name: robot for robot in (LIBERO, ALOHA)}
+# Settings of autoregressive baselines, which predict one action at a time.
+LIBERO_SINGLE_STEP = dataclasses.replace(LIBERO, name="libero_single_step", chunk_length=1)
+LIBERO_ONE_CAMERA = dataclasses.replace(
+    LIBERO_SINGLE_STEP, name="libero_one_camera", cameras=LIBERO.cameras[:1]
+)
+
+ROBOTS: dict[str, RobotSpec] = {
+    robot.name: robot for robot in (LIBERO, ALOHA, LIBERO_SINGLE_STEP, LIBERO_ONE_CAMERA)
+}
 
 
 def find_robot(name: str) -> RobotSpec:

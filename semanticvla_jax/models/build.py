@@ -16,7 +16,20 @@ from typing import Any
 import jax.numpy as jnp
 
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.models import coupler, fusers, heads, llama, pruners, text, vit
+from semanticvla_jax.models import (
+    coupler,
+    fastv,
+    flow_head,
+    fusers,
+    heads,
+    llama,
+    pruners,
+    resamplers,
+    sequence,
+    text,
+    vit,
+    word_coupler,
+)
 from semanticvla_jax.models.layers import Dense, choose
 from semanticvla_jax.models.lora import LoRA
 from semanticvla_jax.models.semanticvla import SemanticVLA
@@ -28,6 +41,9 @@ PRUNERS = {
     "instruction_driven": pruners.InstructionDrivenPruner,
     "spatial_aggregation": pruners.SpatialAggregationPruner,
     "keep_all": pruners.KeepAll,
+    "modulated_keep_all": pruners.ModulatedKeepAll,
+    "queries": resamplers.QueryPruner,
+    "routed_queries": resamplers.RoutedQueryPruner,
 }
 
 # argument -> {name: class or function}. A new part is one more row.
@@ -47,26 +63,38 @@ PARTS: dict[str, dict[str, Any]] = {
         "replacing": fusers.ReplacingDenseFuser,
     },
     "sparse_fuser": {"channel_concat": fusers.SparseFuser},
-    "llm": {"llama": llama.Llama},
-    "coupler": {"semantic_action": coupler.ActionCoupler},
+    "llm": {"llama": llama.Llama, "fastv_llama": fastv.FastVLlama},
+    "coupler": {
+        "semantic_action": coupler.ActionCoupler,
+        "words": word_coupler.WordCoupler,
+    },
+    "decoding": {
+        "autoregressive": word_coupler.Autoregressive,
+        "fixed_point": word_coupler.FixedPoint,
+    },
     "placeholders": {
         "zero": coupler.ZeroPlaceholders,
         "typed": coupler.TypedPlaceholders,
         "proprioceptive": coupler.ProprioceptivePlaceholders,
     },
     "mask": {
-        "hybrid": coupler.hybrid_mask,
-        "causal": coupler.causal_mask,
-        "prefix_bidirectional": coupler.prefix_bidirectional_mask,
-        "full": coupler.full_mask,
+        "hybrid": sequence.hybrid_mask,
+        "causal": sequence.causal_mask,
+        "prefix_bidirectional": sequence.prefix_bidirectional_mask,
+        "full": sequence.full_mask,
     },
     "first_row": {"shifted_left": coupler.shifted_left, "aligned": coupler.aligned},
-    "head": {"residual_mlp": heads.ResidualMLPHead, "per_token": heads.PerTokenHead},
+    "head": {
+        "residual_mlp": heads.ResidualMLPHead,
+        "per_token": heads.PerTokenHead,
+        "flow": flow_head.FlowHead,
+        "bins": heads.ActionBins,
+    },
 }
 
 # Parts whose Dense layers carry adapters when the configuration has a `lora` entry: the towers'
 # and the language model's own layers. Everything else is trained fully, or frozen.
-ADAPTED = (vit.VisionTower, llama.Llama)
+ADAPTED = (vit.VisionTower, llama.Llama, fastv.FastVLlama)
 
 
 def build(config: Mapping[str, Any]) -> SemanticVLA:
@@ -83,7 +111,7 @@ def build(config: Mapping[str, Any]) -> SemanticVLA:
     _check_keys(config)
     numerics = _numerics(config, dict.fromkeys(NUMERICS, "float32"))
     resolve = functools.partial(_resolve, numerics=numerics, lora=_lora(config))
-    head = resolve("head", config["head"], {})
+    head = resolve("head", config["head"], {"vocab_size": config["llm"]["vocab_size"]})
     coupler_config = config["coupler"]
     tokens_per_step = len(head.action_tokens)
     known = {

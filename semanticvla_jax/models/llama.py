@@ -17,6 +17,7 @@ from semanticvla_jax.models.layers import (
     choose,
     weighted_values,
 )
+from semanticvla_jax.models.sequence import Landmarks
 
 
 class Memory(NamedTuple):
@@ -193,13 +194,15 @@ class Llama(nn.Module):
         """[..., width] final hidden states -> [..., vocab_size]."""
         return self.head(hidden)
 
-    def __call__(self, x: jax.Array, mask: jax.Array, visual: slice = slice(0, 0)) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, landmarks: Landmarks | None = None
+    ) -> jax.Array:
         """All positions in one pass.
 
         Args:
           x: [B, S, width].
           mask: bool[B or 1, 1, S, S], True = may attend.
-          visual: the rows that are image tokens, for decoders that treat them differently.
+          landmarks: for decoders that treat image tokens differently; not used here.
 
         Returns:
           Final states [B, S, width].

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import NamedTuple
+
 from semanticvla_jax.models import heads, vit
 
 
@@ -121,73 +124,88 @@ def tiny(*, cameras: int = 2, chunk: int = 8, vocab_size: int = 512, text_length
     }
 
 
-def semanticvla_7b_libero() -> dict:
-    """The released LIBERO model: 2 cameras, K = 8, 3 action tokens per step, LoRA rank 64.
+class Size(NamedTuple):
+    """Widths, depths, heads and MLP widths of the four transformers, and where towers exchange.
 
-    Computes in bfloat16; pretrained parts are stored in bfloat16, everything trained in float32.
+    pairs: [DINOv2 block, SigLIP block].
     """
+
+    dino: tuple[int, int, int, int]
+    siglip: tuple[int, int, int, int]
+    text: tuple[int, int, int, int]
+    llm: tuple[int, int, int, int]
+    pairs: tuple[tuple[int, int], ...]
+
+
+SIZES = {
+    "small": Size(  # about 115 M parameters
+        dino=(384, 12, 6, 1536),
+        siglip=(384, 12, 6, 1536),
+        text=(384, 4, 6, 1536),
+        llm=(512, 6, 8, 1408),
+        pairs=((1, 1), (5, 5), (10, 10)),
+    ),
+    "base": Size(  # about 540 M parameters
+        dino=(768, 12, 12, 3072),
+        siglip=(768, 12, 12, 3072),
+        text=(768, 12, 12, 3072),
+        llm=(1024, 12, 16, 2816),
+        pairs=((1, 1), (5, 5), (10, 10)),
+    ),
+    "7b": Size(  # DINOv2-L, SigLIP so400m twice, Llama-2-7B
+        dino=(1024, 24, 16, 4096),
+        siglip=(1152, 27, 16, 4304),
+        text=(1152, 27, 16, 4304),
+        llm=(4096, 32, 32, 11008),
+        pairs=((2, 3), (11, 13), (20, 23)),
+    ),
+}
+
+
+def _transformer(width: int, depth: int, heads_: int, mlp_width: int) -> dict:
+    return {"width": width, "depth": depth, "heads": heads_, "mlp_width": mlp_width}
+
+
+def released(size: Size) -> dict:
+    """The released LIBERO model at some size: 2 cameras, K = 8, 3 action tokens per step.
+
+    Computes in bfloat16; everything is stored in float32.
+    """
+    tower = {"name": "vit", "image_size": 224, "patch_embed": {"name": "patches", "patch": 14}}
     return {
-        "siglip": {
-            "name": "vit",
-            "param_dtype": "bfloat16",
-            "image_size": 224,
-            "width": 1152,
-            "depth": 27,
-            "heads": 16,
-            "mlp_width": 4304,
-            "patch_embed": {"name": "patches", "patch": 14},
-        },
+        "siglip": {**tower, **_transformer(*size.siglip)},
         "dino": {
-            "name": "vit",
-            "param_dtype": "bfloat16",
-            "image_size": 224,
-            "width": 1024,
-            "depth": 24,
-            "heads": 16,
-            "mlp_width": 4096,
+            **tower,
+            **_transformer(*size.dino),
             "class_token": True,
             "registers": 4,
             "layer_scale": 1e-5,
             "mean": vit.IMAGENET_BFLOAT16[0],
             "std": vit.IMAGENET_BFLOAT16[1],
-            "patch_embed": {"name": "patches", "patch": 14},
         },
         "pruners": {
             "name": "per_tower",
+            "pooling": {"name": "mean_without_pads"},
             "text_encoder": {
                 "name": "siglip_text",
-                "param_dtype": "bfloat16",
                 "vocab_size": 32000,
                 "length": 64,
-                "width": 1152,
-                "depth": 27,
-                "heads": 16,
-                "mlp_width": 4304,
+                **_transformer(*size.text),
             },
-            "pooling": {"name": "mean_without_pads"},
-            "siglip": {
-                "name": "instruction_driven",
-                "anchors": 32,
-                "cues": 5,
-            },
+            "siglip": {"name": "instruction_driven", "anchors": 32, "cues": 5},
             "dino": {"name": "spatial_aggregation", "queries": 32},
         },
         "fuser": {
             "name": "hierarchical",
-            "dense_fuser": {"name": "residual", "pairs": ((2, 3), (11, 13), (20, 23))},
+            "dense_fuser": {"name": "residual", "pairs": size.pairs},
             "sparse_fuser": {"name": "channel_concat"},
         },
         "llm": {
             "name": "llama",
-            "param_dtype": "bfloat16",
             "vocab_size": 32064,
-            "width": 4096,
-            "depth": 32,
-            "heads": 32,
-            "mlp_width": 11008,
+            **_transformer(*size.llm),
             "scan": True,
             "remat": True,
-            "lm_head": True,
         },
         "coupler": {
             "name": "semantic_action",
@@ -197,15 +215,38 @@ def semanticvla_7b_libero() -> dict:
             "first_row": {"name": "shifted_left"},
         },
         "head": {"name": "residual_mlp", "action_tokens": heads.SINGLE_ARM},
-        "lora": {"rank": 64, "alpha": 128},
         "dtype": "bfloat16",
     }
 
 
-def semanticvla_7b_aloha() -> dict:
-    """The released ALOHA model: 3 cameras, K = 25, 6 action tokens per step, LoRA rank 32."""
-    config = semanticvla_7b_libero()
+def adapted(config: dict, rank: int, alpha: float) -> dict:
+    """With adapters, and the parts they adapt, which stay as they are, stored in bfloat16."""
+    config = copy.deepcopy(config)
+    for frozen in (
+        config["siglip"],
+        config["dino"],
+        config["pruners"]["text_encoder"],
+        config["llm"],
+    ):
+        frozen["param_dtype"] = "bfloat16"
+    config["llm"]["lm_head"] = True
+    config["lora"] = {"rank": rank, "alpha": alpha}
+    return config
+
+
+def for_aloha(config: dict) -> dict:
+    """Two arms: K = 25, 6 action tokens per step (3 cameras)."""
+    config = copy.deepcopy(config)
     config["coupler"]["chunk"] = 25
     config["head"]["action_tokens"] = heads.BIMANUAL
-    config["lora"] = {"rank": 32, "alpha": 64}
     return config
+
+
+def semanticvla_7b_libero() -> dict:
+    """The released LIBERO model, LoRA rank 64."""
+    return adapted(released(SIZES["7b"]), rank=64, alpha=128)
+
+
+def semanticvla_7b_aloha() -> dict:
+    """The released ALOHA model, LoRA rank 32."""
+    return for_aloha(adapted(released(SIZES["7b"]), rank=32, alpha=64))

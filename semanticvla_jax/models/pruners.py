@@ -202,6 +202,25 @@ class KeepAll(nn.Module):
         return Selection(anchors=patches, cues=patches[:, :0], details={})
 
 
+class ModulatedKeepAll(nn.Module):
+    """No pruning, but the language modulates the tower's blocks (OpenVLA-OFT's FiLM option)."""
+
+    width: int
+    depth: int
+    kernel_init: str = "torch"
+    dense: Callable[..., nn.Module] = Dense
+
+    def setup(self):
+        self.films = [FiLM(self.width, self.kernel_init, self.dense) for _ in range(self.depth)]
+
+    def condition(self, language: jax.Array) -> tuple[None, list[Modulation]]:
+        """language[B, d] -> (scale, shift) of each block, each [B, D]."""
+        return None, [film(language) for film in self.films]
+
+    def select(self, patches, queries, words, noise) -> Selection:
+        return Selection(anchors=patches, cues=patches[:, :0], details={})
+
+
 class Pruners(nn.Module):
     """The pruner of each tower, and what they are told about the instruction.
 

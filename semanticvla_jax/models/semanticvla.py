@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from semanticvla_jax.models.sequence import Prefix, language_ids
+
 
 class SemanticVLA(nn.Module):
     """Images, proprioception and an instruction in, a chunk of continuous actions out.
@@ -17,7 +19,7 @@ class SemanticVLA(nn.Module):
       pruners: what the instruction does to each tower, and which tokens go on.
       fuser: exchange between the towers, and projection into the language model.
       llm: decoder over embeddings.
-      coupler: the decoder's sequence, mask and read-out.
+      coupler: how actions come out of the decoder.
       head: action token states -> actions.
 
     Batch:
@@ -41,14 +43,28 @@ class SemanticVLA(nn.Module):
 
         Intermediates:
           siglip, dino: the pruner's details with leading [B, I]: similarity [.., N, M],
-            kept_patches [.., h], cue_words [.., k], cue_attention [.., N, k];
-          image_tokens [B, I, tokens, d]; sequence: coupler.Sequence; hidden [B, S, d];
-          action_states [B, K, T, d].
+            kept_patches [.., h], cue_words [.., k], cue_attention [.., N, k] ...;
+          image_tokens [B, I, tokens, d]; and the coupler's own.
         """
-        images = batch["images"]
-        return self.from_pixels(
-            self.dino.normalise(images), self.siglip.normalise(images), batch, train
-        )
+        return self.from_pixels(*self.pixels(batch), batch, train)
+
+    def supervise(
+        self, batch: dict[str, jax.Array], weights: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """The training loss of a batch that has `actions` f32[B, K, A], normalised.
+
+        Args:
+          weights: f32[A], of the action dimensions.
+
+        Returns:
+          (loss f32[], predicted actions f32[B, K, A]).
+        """
+        prefix, _ = self.observe(*self.pixels(batch), batch, train=True)
+        return self.coupler.supervise(self.llm, self.head, prefix, batch["actions"], weights)
+
+    def pixels(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        """The batch's images as (DINOv2, SigLIP) see them, each [B, I, H, W, 3]."""
+        return self.dino.normalise(batch["images"]), self.siglip.normalise(batch["images"])
 
     def from_pixels(
         self,
@@ -57,10 +73,18 @@ class SemanticVLA(nn.Module):
         batch: dict[str, jax.Array],
         train: bool = False,
     ) -> tuple[jax.Array, dict[str, Any]]:
-        """The same from each tower's normalised pixels [B, I, H, W, 3], not `batch["images"]`."""
+        """`__call__` from each tower's normalised pixels instead of `batch["images"]`."""
+        prefix, details = self.observe(dino_pixels, siglip_pixels, batch, train)
+        actions, more = self.coupler.decode(self.llm, self.head, prefix)
+        return actions, {**details, **more}
+
+    def observe(
+        self, dino_pixels, siglip_pixels, batch: dict[str, jax.Array], train: bool
+    ) -> tuple[Prefix, dict[str, Any]]:
+        """Everything before the decoder: what it is told, and intermediates."""
         images = dino_pixels.shape[1]
         prompt = batch["prompt_ids"], batch["prompt_mask"]
-        ids, valid = self.coupler.language_ids(*prompt)
+        ids, valid = language_ids(*prompt, self.coupler.bos_id, self.coupler.stop_id)
         conditions = self.pruners.condition(self.llm.embed(ids), valid)
         features, _ = self.encode({"dino": dino_pixels, "siglip": siglip_pixels}, conditions)
         selected = self.pruners.select(
@@ -68,25 +92,12 @@ class SemanticVLA(nn.Module):
         )
         tokens = self.fuser.merge(**selected)
         tokens = tokens.reshape(-1, images, *tokens.shape[1:])
-        sequence = self.coupler.assemble(
-            self.llm.embed,
-            tokens.reshape(tokens.shape[0], -1, tokens.shape[-1]),
-            batch["state"],
-            *prompt,
-        )
-        hidden = self.llm(sequence.embeddings, sequence.mask)
-        states = self.coupler.read(hidden, sequence.start)
+        flat = tokens.reshape(tokens.shape[0], -1, tokens.shape[-1])
         details = {
             tower: {k: v.reshape(-1, images, *v.shape[1:]) for k, v in selection.details.items()}
             for tower, selection in selected.items()
         }
-        return self.head(states), {
-            **details,
-            "image_tokens": tokens,
-            "sequence": sequence,
-            "hidden": hidden,
-            "action_states": states,
-        }
+        return Prefix(flat, batch["state"], *prompt), {**details, "image_tokens": tokens}
 
     def encode(
         self, pixels: dict[str, jax.Array], conditions: dict[str, tuple]

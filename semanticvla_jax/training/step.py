@@ -32,17 +32,6 @@ def group_weights(robot: RobotSpec, weights: Mapping[str, float]) -> jax.Array:
     return jnp.asarray(dims, jnp.float32)
 
 
-def weighted_l1(predicted: jax.Array, target: jax.Array, weights: jax.Array) -> jax.Array:
-    """Mean over (B, K, A) of weights * |predicted - target|; with unit weights the released loss.
-
-    Args:
-      predicted: f32[B, K, A] normalised actions.
-      target: f32[B, K, A].
-      weights: f32[A].
-    """
-    return jnp.mean(jnp.abs(predicted.astype(jnp.float32) - target) * weights)
-
-
 def make_train_step(
     model,
     optimizer: optax.GradientTransformation,
@@ -62,8 +51,9 @@ def make_train_step(
 
         def loss_function(trainable):
             params = parameters.merge(trainable, frozen)
-            actions, _ = model.apply({"params": params}, batch, train=True, rngs={"noise": noise})
-            return weighted_l1(actions, batch["actions"], loss_weights), actions
+            return model.apply(
+                {"params": params}, batch, loss_weights, rngs={"noise": noise}, method="supervise"
+            )
 
         (loss, actions), gradients = jax.value_and_grad(loss_function, has_aux=True)(
             state.trainable

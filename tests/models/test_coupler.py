@@ -9,35 +9,35 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semanticvla_jax.models import coupler
+from semanticvla_jax.models import coupler, sequence
 from tests.models.smallest import jit
 
 # Two prefix positions, an action block of two placeholders and the stop token, one pad.
 VALID = jnp.array([[1, 1, 1, 1, 1, 0]], bool)
 START, LENGTH = jnp.array([2]), 3
 DRAWN = {
-    coupler.causal_mask: """
+    sequence.causal_mask: """
         100000
         110000
         111000
         111100
         111110
         111110""",
-    coupler.hybrid_mask: """
+    sequence.hybrid_mask: """
         100000
         110000
         111110
         111110
         111110
         111110""",
-    coupler.prefix_bidirectional_mask: """
+    sequence.prefix_bidirectional_mask: """
         110000
         110000
         111110
         111110
         111110
         111110""",
-    coupler.full_mask: """
+    sequence.full_mask: """
         111110
         111110
         111110
@@ -81,15 +81,15 @@ def assemble(prompt, mask):
 
 def test_the_action_block_follows_each_prompt_and_pads_come_last():
     prompt = np.array([[11, 12, 13], [11, 99, 99]])
-    sequence = assemble(prompt, np.array([[True, True, True], [True, False, False]]))
-    shown = np.asarray(sequence.embeddings[..., 0])
+    built = assemble(prompt, np.array([[True, True, True], [True, False, False]]))
+    shown = np.asarray(built.embeddings[..., 0])
     prefix = [1, 50, 50, 50]
     np.testing.assert_array_equal(shown[:, :4], [prefix, prefix])
     # Behind the proprioception token: prompt, four zero placeholders, stop (2), pads.
     np.testing.assert_array_equal(shown[0, 5:], [11, 12, 13, 0, 0, 0, 0, 2])
     np.testing.assert_array_equal(shown[1, 5:], [11, 0, 0, 0, 0, 2, 99, 99])
-    np.testing.assert_array_equal(sequence.start, [8, 6])
-    np.testing.assert_array_equal(sequence.valid.sum(1), [13, 11])
+    np.testing.assert_array_equal(built.start, [8, 6])
+    np.testing.assert_array_equal(built.valid.sum(1), [13, 11])
 
 
 @settings(max_examples=25, deadline=None)
@@ -98,17 +98,17 @@ def test_layout_of_any_two_lengths(lengths):
     lengths = np.array(lengths)
     mask = np.arange(5)[None] < lengths[:, None]
     prompt = np.where(mask, 10 + np.arange(5), 99)
-    sequence = assemble(prompt, mask)
+    built = assemble(prompt, mask)
     for row, length in enumerate(lengths):
         words = list(range(10, 10 + length))
         expected = [*words, 0, 0, 0, 0, 2, *[99] * (5 - length)]
-        np.testing.assert_array_equal(sequence.embeddings[row, 5:, 0], expected)
+        np.testing.assert_array_equal(built.embeddings[row, 5:, 0], expected)
         size = 5 + length + 5
         block = np.arange(size) >= 5 + length
         drawn = np.tri(size, dtype=bool) | (block[:, None] & block)
-        np.testing.assert_array_equal(sequence.mask[row, 0, :size, :size], drawn)
-        assert not sequence.mask[row, 0, :, size:].any()
-        assert sequence.start[row] == 5 + length
+        np.testing.assert_array_equal(built.mask[row, 0, :size, :size], drawn)
+        assert not built.mask[row, 0, :, size:].any()
+        assert built.start[row] == 5 + length
 
 
 def test_read_out_rows():
@@ -122,9 +122,8 @@ def test_read_out_rows():
 
 
 def test_language_positions_are_start_prompt_and_stop():
-    ids, valid = module().apply(
-        {}, jnp.array([[7, 0]]), jnp.array([[True, False]]), method="language_ids"
-    )
+    prompt = jnp.array([[7, 0]]), jnp.array([[True, False]])
+    ids, valid = sequence.language_ids(*prompt, bos_id=1, stop_id=2)
     np.testing.assert_array_equal(ids, [[1, 7, 0, 2]])
     np.testing.assert_array_equal(valid, [[True, True, False, True]])
 

@@ -10,6 +10,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from semanticvla_jax.models.build import build
+from semanticvla_jax.models.sequence import language_ids
 from semanticvla_jax.weights import authors, rules
 from tests.models import goldens
 from tests.models.goldens import Golden
@@ -213,7 +214,9 @@ def test_whole_model(golden, name):
 
     def forward(params, batch, pixels):
         loss, (actions, details) = l1(params, apply, batch, pixels)
-        ids, valid = model.coupler.language_ids(batch["prompt_ids"], batch["prompt_mask"])
+        ids, valid = language_ids(
+            batch["prompt_ids"], batch["prompt_mask"], model.coupler.bos_id, model.coupler.stop_id
+        )
         language = model.apply(
             {"params": params}, ids, method=lambda m, ids: m.llm.embed(ids)
         ).mean(1)

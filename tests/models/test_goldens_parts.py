@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semanticvla_jax.models import coupler, fusers, heads, llama, pruners, text, vit
+from semanticvla_jax.models import fusers, heads, llama, pruners, sequence, text, vit
 from semanticvla_jax.models.layers import MLP
 from semanticvla_jax.weights import authors, hugging_face, layouts
 from semanticvla_jax.weights.rules import Rule
@@ -233,7 +233,7 @@ def test_llama(golden):
         rope_theta=c["rope_theta"],
         lm_head=True,
     )
-    mask = coupler.causal_mask(valid, None, 0)
+    mask = sequence.causal_mask(valid, None, 0)
     rule_list = authors.hf_llama("", "", lm_head=True)
 
     def run(m, ids, mask):
@@ -295,7 +295,7 @@ def test_norm_epsilons(golden):
     params = goldens.load(weights("text."), authors.hf_siglip_text(r"text\.", ""), module, ids)
     found["text.last_hidden_state"] = module.apply({"params": params}, ids)
     x = case.inputs["llama.inputs_embeds"]
-    mask = coupler.causal_mask(np.ones(x.shape[:2], bool), None, 0)
+    mask = sequence.causal_mask(np.ones(x.shape[:2], bool), None, 0)
     module = llama.Llama(30, width, 1, n_heads, 2 * width)
     rule_list = authors.hf_llama(r"llama\.", "", lm_head=False)
     params = goldens.load(
@@ -359,7 +359,7 @@ def test_heads_projectors_and_masks(golden, name):
     length = c["chunk"] * len(tokens) + 1
     for pads in ("nopad", "pad_0_3_7", "pad_2_2"):
         valid = case.inputs[f"attention_mask_{pads}"] != 0
-        mask = coupler.hybrid_mask(valid, valid.sum(1) - length, length)
+        mask = sequence.hybrid_mask(valid, valid.sum(1) - length, length)
         found[f"attend_{pads}"] = mask[:, 0]
     goldens.check(name, found, case.outputs, 1e-5)
     assert all((np.asarray(found[k]) == case.outputs[k]).all() for k in found if "attend" in k)

@@ -9,7 +9,13 @@ import pytest
 
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.models import lora
-from semanticvla_jax.models.layers import Block, Dense, LayerNorm, attend
+from semanticvla_jax.models.layers import (
+    Block,
+    Dense,
+    LayerNorm,
+    attention_weights,
+    weighted_values,
+)
 from semanticvla_jax.models.lora import LoRA
 from tests.models.smallest import jit
 
@@ -61,7 +67,7 @@ def test_attention_averages_what_the_mask_allows():
     value = jnp.array([[1.0], [3.0], [100.0]])[None, :, None]
     zeros = jnp.zeros((1, 3, 1, 1))
     mask = jnp.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]], bool)[None, None]
-    out = attend(zeros, zeros, value, mask)
+    out = weighted_values(attention_weights(zeros, zeros, mask), value)
     np.testing.assert_allclose(out[0, :, 0, 0], [1.0, 2.0, 100.0])
 
 

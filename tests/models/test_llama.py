@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from semanticvla_jax.models import llama
-from semanticvla_jax.models.coupler import causal_mask
+from semanticvla_jax.models.sequence import causal_mask
 from tests.models.smallest import jit
 
 
