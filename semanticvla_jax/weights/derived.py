@@ -33,5 +33,5 @@ class Derived:
 def part(array, index) -> Derived:
     """`array[index]` of an array in memory or in a file, reading no more than that."""
     shape = np.broadcast_to(np.zeros((), array.dtype), array.shape)[index].shape
-    read = getattr(array, "read", array.__getitem__)
+    read = array.read if hasattr(array, "read") else array.__getitem__
     return Derived(shape, array.dtype, lambda: read(index))

@@ -14,7 +14,7 @@ from flax import linen as nn
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.weights import settings
 from semanticvla_jax.weights.formats.format import Format
-from semanticvla_jax.weights.formats.registry import find_format, fresh_names
+from semanticvla_jax.weights.formats.registry import find_format, may_stay_fresh
 from semanticvla_jax.weights.rules import Report, Rule, Target, plan
 from semanticvla_jax.weights.streaming import Progress, stream
 
@@ -90,7 +90,7 @@ def told(differences: Mapping[str, tuple[Any, Any]]) -> list[str]:
 
 def plan_import(opened: Opened, shapes: Mapping) -> tuple[list[Target], Report]:
     """What fills each parameter; see `rules.plan`."""
-    fresh = fresh_names(shapes, opened.formats)
+    fresh = may_stay_fresh(opened.formats)
     targets, report = plan(opened.arrays, opened.rules, shapes, fresh=fresh)
     _refuse_half_adapters(report)
     return targets, report
@@ -100,7 +100,7 @@ def load(
     opened: Opened, shapes: Mapping, shardings: Mapping, progress: Progress
 ) -> tuple[dict, Report]:
     """The parameters as sharded arrays, without fresh ones; see `streaming.stream`."""
-    fresh = fresh_names(shapes, opened.formats)
+    fresh = may_stay_fresh(opened.formats)
     return stream(opened.arrays, opened.rules, shapes, shardings, fresh=fresh, progress=progress)
 
 

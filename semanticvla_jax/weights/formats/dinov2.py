@@ -32,7 +32,7 @@ def open_timm(path: Path, model: nn.Module) -> Source:
 
 def open_hugging_face(path: Path, model: nn.Module) -> Source:
     arrays = open_weights(path)
-    if not model.dino.position_on_class:
+    if not model.dino.position_on_class and {TOKEN, TABLE} <= arrays.keys():
         arrays = class_position_folded(arrays)
     return Source(arrays, settings.dinov2(configuration(path)))
 

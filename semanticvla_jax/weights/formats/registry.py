@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-
-from flax.traverse_util import flatten_dict
+from collections.abc import Iterable
 
 from semanticvla_jax.models.layers import choose
 from semanticvla_jax.weights.export import ADAPTER
@@ -36,11 +33,7 @@ def find_format(name: str) -> Format:
     return choose(FORMATS, name, "checkpoint format")
 
 
-def fresh_names(shapes: Mapping, formats: Iterable[Format]) -> list[str]:
-    """Regexes of our names that may stay unfilled: outside what formats fill, and adapters."""
-    fills = [pattern for each in formats for pattern in each.fills]
-    return [
-        re.escape(name)
-        for name in flatten_dict(shapes, sep="/")
-        if re.fullmatch(ADAPTER, name) or not any(re.fullmatch(p, name) for p in fills)
-    ]
+def may_stay_fresh(formats: Iterable[Format]) -> list[str]:
+    """Regexes of our names that may stay unfilled: adapters, and all that no format fills."""
+    filled = "|".join(pattern for each in formats for pattern in each.fills)
+    return [ADAPTER, rf"(?!(?:{filled})$).*"]
