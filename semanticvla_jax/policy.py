@@ -21,7 +21,7 @@ from semanticvla_jax.data import normalization
 from semanticvla_jax.data.options import DataOptions
 from semanticvla_jax.data.transforms import ImageTransform
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.models import build
+from semanticvla_jax.models import build, lora
 from semanticvla_jax.robots import RobotSpec, find_robot
 from semanticvla_jax.text.tokenizers import PromptTokenizer
 from semanticvla_jax.training import checkpoints
@@ -163,6 +163,8 @@ def load_policy(
     else:
         params = opened.read_params(step, jax.eval_shape(init, jax.random.key(0)))
     opened.close()
+    params = merge_adapters(params, config["model"])
+    model = build_model({**config["model"], "lora": None}, robot, tokenizer)
 
     @jax.jit
     def forward(params, batch):
@@ -179,6 +181,14 @@ def load_policy(
         params=params,
         forward=forward,
     )
+
+
+def merge_adapters(params: dict, config: Mapping[str, Any]) -> dict:
+    """Parameters of a model configuration with its adapters, if any, folded into their kernels."""
+    if not config.get("lora"):
+        return params
+    merge = functools.partial(lora.merge, lora=lora.LoRA(**config["lora"]))
+    return jax.jit(merge, donate_argnums=0)(params)
 
 
 def _choose_statistics(

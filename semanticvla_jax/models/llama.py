@@ -31,6 +31,12 @@ class Memory(NamedTuple):
         put = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=slot, axis=1)
         return Memory(put(self.keys, keys), put(self.values, values))
 
+    def longer(self, slots: int) -> Memory:
+        """A whole model's memory with `slots` more, empty ones."""
+        return jax.tree.map(
+            lambda x: jnp.pad(x, ((0, 0),) * 2 + ((0, slots),) + ((0, 0),) * 2), self
+        )
+
 
 def rotary_angles(positions: jax.Array, head_dim: int, theta: float) -> jax.Array:
     """int32[B or 1, S] -> f32[B or 1, S, head_dim / 2]: position * theta^(-2 i / head_dim)."""

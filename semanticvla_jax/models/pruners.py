@@ -33,7 +33,7 @@ class Selection(NamedTuple):
 
 
 class Words(NamedTuple):
-    """The instruction word by word: states f32[n, M, Dt], mask bool[n, M], False where hidden."""
+    """The instruction word by word: states [B, M, Dt], mask bool[B, M], False where hidden."""
 
     states: jax.Array
     mask: jax.Array
@@ -49,6 +49,11 @@ def mean_with_pads(embeddings: jax.Array, valid: jax.Array) -> jax.Array:
     """The mean of all positions, as the released training does: depends on the batch's padding."""
     del valid
     return embeddings.mean(1)
+
+
+def per_image(x: jax.Array, patches: jax.Array) -> jax.Array:
+    """What belongs to a sentence, [B, ...], once for each image of patches[B I, N, D]."""
+    return jnp.repeat(x, patches.shape[0] // x.shape[0], axis=0)
 
 
 def top_k_in_order(scores: jax.Array, k: int) -> jax.Array:
@@ -106,12 +111,12 @@ class InstructionDrivenPruner(nn.Module):
         words: Words,
         noise: jax.Array | None,
     ) -> Selection:
-        """patches[n, N, D], words of n images, noise f32[n, N, M] or None."""
-        projected = self.text_projector(words.states)
+        """patches[n, N, D], words of the sentences, noise f32[n, N, M] or None."""
+        projected = per_image(self.text_projector(words.states), patches)
         similarity = jnp.einsum("nid,njd->nij", unit(patches), unit(projected)).astype(jnp.float32)
         if noise is not None:
             similarity = similarity + self.noise * noise
-        similarity = jnp.where(words.mask[:, None, :], similarity, -1.0)
+        similarity = jnp.where(per_image(words.mask, patches)[:, None], similarity, -1.0)
         patch_scores, word_scores = similarity.mean(2), similarity.mean(1)
         kept = top_k_in_order(jax.lax.stop_gradient(patch_scores), self.anchors)
         chosen = top_k_in_order(jax.lax.stop_gradient(word_scores), self.cues)
@@ -264,9 +269,6 @@ class Pruners(nn.Module):
           train: add noise.
         """
         words = self.read(text_ids)
-        images = features["siglip"][0].shape[0] // text_ids.shape[0]
-        if words is not None:
-            words = jax.tree.map(lambda x: jnp.repeat(x, images, axis=0), words)
         selected = {}
         for name, pruner in (("siglip", self.siglip), ("dino", self.dino)):
             patches, queries = features[name]

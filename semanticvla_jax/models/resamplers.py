@@ -16,7 +16,14 @@ from semanticvla_jax.models.layers import (
     attention_weights,
     weighted_values,
 )
-from semanticvla_jax.models.pruners import Selection, Words, take_rows, top_k_in_order, unit
+from semanticvla_jax.models.pruners import (
+    Selection,
+    Words,
+    per_image,
+    take_rows,
+    top_k_in_order,
+    unit,
+)
 
 
 class QueryResampler(nn.Module):
@@ -100,11 +107,11 @@ class RoutedQueryPruner(QueryPruner):
         self.text_projector = MLP(widths, kernel_init=self.kernel_init, dense=self.dense)
 
     def select(self, patches: jax.Array, queries, words: Words, noise) -> Selection:
-        """patches[n, N, D], words of n images."""
+        """patches[n, N, D], words of the sentences."""
         gathered = self.resampler(patches)
-        projected = self.text_projector(words.states)
+        projected = per_image(self.text_projector(words.states), patches)
         similarity = jnp.einsum("nqd,njd->nqj", unit(gathered), unit(projected))
-        visible = words.mask[:, None].astype(similarity.dtype)
+        visible = per_image(words.mask, patches)[:, None].astype(similarity.dtype)
         scores = (similarity * visible).sum(2) / visible.sum(2)
         kept = top_k_in_order(jax.lax.stop_gradient(scores), self.anchors)
         gain = jax.nn.sigmoid(jnp.take_along_axis(scores, kept, axis=1))[..., None]

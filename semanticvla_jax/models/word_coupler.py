@@ -99,9 +99,10 @@ class WordCoupler(nn.Module):
         slots = jnp.arange(size + self.tokens)[None, None, None]
         row = jnp.arange(size)[None, None, :, None]
         past = slots < start[:, None, None, None]
-        memory = llm.empty_memory(batch, size + self.tokens)
-        mask = past & (slots <= row)
+        mask = (past & (slots <= row))[..., :size]
+        memory = llm.empty_memory(batch, size)
         hidden, memory = llm.extend(embeddings, mask, jnp.arange(size)[None], memory, 0)
+        memory = memory.longer(self.tokens)
         logits = llm.logits(sequence.take_rows(hidden, start - 1, 1))
         decoder, variables = llm.unbind()
 
