@@ -67,6 +67,9 @@ def diagonal_offsets(rng: np.random.Generator, room: float) -> tuple[float, floa
     return offset, offset
 
 
+OFFSETS = {"independent": independent_offsets, "diagonal": diagonal_offsets}
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """Crop, brightness, contrast, saturation, hue, in this order, clipped after each.

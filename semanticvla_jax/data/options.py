@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from semanticvla_jax.data.augmentation import Augmentation
+from semanticvla_jax.data.augmentation import OFFSETS, Augmentation
 from semanticvla_jax.data.transforms import ImageTransform, find_image_transform
 from semanticvla_jax.errors import InputError
+from semanticvla_jax.text.prompts import SENTENCES
 from semanticvla_jax.text.tokenizers import PromptTokenizer, open_tokenizer
 
 
@@ -23,11 +24,14 @@ class DataOptions:
       image_size: pixels of the model's (square) input images.
       cameras: "sighted", or "blank" for the baseline without eyes.
       crop_area: share of the image that random crops (and the central crop at rollout) keep.
+      crop_offsets: "independent", or "diagonal" as the released training's quirk has it.
       brightness, contrast, saturation, hue: half-widths of the random changes; 0 = none.
       tail: which steps start a chunk: "complete_chunks" or "repeat_last".
       validation_every: every n-th episode is held out; 0 = none.
       language_vocabulary: Llama's tokenizer.model; empty = the vocabulary that ships.
       text_vocabulary: SigLIP's spiece.model; empty = the vocabulary that ships.
+      text_sentence: what the text tower reads: "question" as in the released training, or "prompt"
+        as in its evaluation.
       prompt_length, text_length: static lengths P and M, in tokens.
       threads: that prepare batches, in this process or in each worker.
       workers: processes that prepare batches; 0 = this one.
@@ -38,6 +42,7 @@ class DataOptions:
     image_size: int = 224
     cameras: str = "sighted"
     crop_area: float = 0.9
+    crop_offsets: str = "independent"
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
@@ -46,6 +51,7 @@ class DataOptions:
     validation_every: int = 0
     language_vocabulary: str = ""
     text_vocabulary: str = ""
+    text_sentence: str = "question"
     prompt_length: int = 40
     text_length: int = 32
     threads: int = 2
@@ -70,21 +76,34 @@ class DataOptions:
         return cls(**{name: config[name] for name in known if name in config})
 
     def image_transform(self) -> ImageTransform:
-        """Raises InputError where `cameras` is unknown."""
+        """Raises InputError where `cameras` or `crop_offsets` is unknown."""
         augmentation = Augmentation(
             crop_area=self.crop_area,
             brightness=self.brightness,
             contrast=(1 - self.contrast, 1 + self.contrast),
             saturation=(1 - self.saturation, 1 + self.saturation),
             hue=self.hue,
+            offsets=_choose(OFFSETS, self.crop_offsets, "config.data.crop_offsets"),
         )
         return find_image_transform(self.cameras, self.image_size, augmentation)
 
     def tokenizer(self) -> PromptTokenizer:
-        """Raises InputError where a vocabulary file is missing."""
+        """Raises InputError where a vocabulary file is missing or `text_sentence` is unknown."""
         return open_tokenizer(
             self.language_vocabulary,
             self.text_vocabulary,
             prompt_length=self.prompt_length,
             text_length=self.text_length,
+            sentence=_choose(SENTENCES, self.text_sentence, "config.data.text_sentence"),
         )
+
+
+def _choose(table: Mapping[str, Any], name: str, entry: str) -> Any:
+    if name not in table:
+        raise InputError(
+            entry,
+            found=repr(name),
+            expected=f"one of {', '.join(table)}",
+            fix="correct the configuration",
+        )
+    return table[name]

@@ -18,6 +18,10 @@ def prompt(instruction: str) -> str:
     return f"In: {question(instruction)}\nOut:"
 
 
+# What the vision-language text tower reads: in the released training, and in its evaluation.
+SENTENCES = {"question": question, "prompt": prompt}
+
+
 def canonical(text: str) -> str:
     """Lower case, without punctuation, single spaces: SigLIP's canonical form."""
     return re.sub(r"\s+", " ", text.lower().translate(_PUNCTUATION)).strip()

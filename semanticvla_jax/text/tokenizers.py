@@ -6,6 +6,7 @@ as both; the original Llama and SigLIP files load from their paths.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,12 +94,14 @@ class PromptTokenizer:
       vision_text: vocabulary of the text tower.
       prompt_length: P, ids of a prompt after BOS, padding included.
       text_length: M, ids of a text, padding included.
+      sentence: instruction -> what the text tower reads.
     """
 
     language: Vocabulary = Vocabulary(SHIPPED_MODEL)
     vision_text: Vocabulary = Vocabulary(SHIPPED_MODEL)
     prompt_length: int = 40
     text_length: int = 32
+    sentence: Callable[[str], str] = prompts.question
 
     def prompt(self, instruction: str) -> np.ndarray:
         """int32[P]: the prompt after BOS, closed by the "empty" token, right padded.
@@ -112,12 +115,12 @@ class PromptTokenizer:
         return _padded(ids, self.prompt_length, self.pad_id, "prompt", instruction)
 
     def text(self, instruction: str) -> np.ndarray:
-        """int32[M]: the canonical question, its end id, and padding by the same id.
+        """int32[M]: the canonical sentence, its end id, and padding by the same id.
 
         Raises:
           InputError: longer than M.
         """
-        ids = self.vision_text.encode(prompts.canonical(prompts.question(instruction)))
+        ids = self.vision_text.encode(prompts.canonical(self.sentence(instruction)))
         return _padded([*ids, TEXT_END], self.text_length, TEXT_END, "text", instruction)
 
     def encode(self, instruction: str) -> dict[str, np.ndarray]:
@@ -164,6 +167,7 @@ def open_tokenizer(
     *,
     prompt_length: int = 40,
     text_length: int = 32,
+    sentence: Callable[[str], str] = prompts.question,
 ) -> PromptTokenizer:
     """A tokenizer from vocabulary files; an empty path means the shipped vocabulary.
 
@@ -172,6 +176,7 @@ def open_tokenizer(
       vision_text: SigLIP's `spiece.model`.
       prompt_length: P.
       text_length: M; 64 for the original SigLIP.
+      sentence: instruction -> what the text tower reads.
 
     Raises:
       InputError: a file is missing or unreadable.
@@ -181,6 +186,7 @@ def open_tokenizer(
         Vocabulary(Path(vision_text or SHIPPED_MODEL)),
         prompt_length,
         text_length,
+        sentence,
     )
     len(tokenizer.language), len(tokenizer.vision_text)
     return tokenizer
