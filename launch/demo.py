@@ -86,7 +86,7 @@ def evaluate(name: str, root: Path, placement: str, episodes: int, flags: tuple[
 def contestants(sizes: Sizes, sighted: Path, blind: Path) -> dict[str, tuple]:
     """Name -> (flags of the evaluation, {placement: episodes}) of everything that is compared."""
     both = {"official": sizes.official, "jittered": sizes.jittered}
-    execute = ("--execute", "4")  # actions of each chunk before the policy is asked again
+    execute = ("--execute", "2")  # of the 8 actions; the rest is decided again, with new images
     checkpoint = ("--checkpoint", str(sighted), *execute)
     return {
         "semanticvla": ((*checkpoint, "--video_every", "5"), both),

@@ -138,14 +138,14 @@ class Size(NamedTuple):
 
 
 SIZES = {
-    "small": Size(  # about 115 M parameters
+    "small": Size(  # about 118 M parameters
         dino=(384, 12, 6, 1536),
         siglip=(384, 12, 6, 1536),
         text=(384, 4, 6, 1536),
         llm=(512, 6, 8, 1408),
         pairs=((1, 1), (5, 5), (10, 10)),
     ),
-    "base": Size(  # about 540 M parameters
+    "base": Size(  # about 545 M parameters
         dino=(768, 12, 12, 3072),
         siglip=(768, 12, 12, 3072),
         text=(768, 12, 12, 3072),
