@@ -11,36 +11,27 @@ checkpoint.
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
+from semanticvla_jax.command_line import parse
 from semanticvla_jax.errors import InputError, exit_on_input_error
-from semanticvla_jax.models import presets
-from semanticvla_jax.models.layers import choose
 from semanticvla_jax.weights import conversion
 from semanticvla_jax.weights.export_layouts import LAYOUTS
 from semanticvla_jax.weights.formats.registry import FORMATS
 from semanticvla_jax.weights.new_folder import new_folder, refuse_existing
 
 OURS = "orbax"
-PRESETS = {
-    name: make
-    for name, make in vars(presets).items()
-    if inspect.isfunction(make) and make.__module__ == presets.__name__ and name[0] != "_"
-}
 
 _FROM = flags.DEFINE_multi_string("from", [], f"What is read: {', '.join([OURS, *FORMATS])}.")
 _SRC = flags.DEFINE_multi_string("src", [], "Where; one for each --from, in the same order.")
 _DST = flags.DEFINE_string("dst", None, "Directory to create.")
 _TO = flags.DEFINE_enum("to", OURS, [OURS, *LAYOUTS], "What is written.")
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration of the model.")
-_PRESET = flags.DEFINE_string("preset", None, "Function of models/presets.py, instead of --config.")
-_ROBOT = flags.DEFINE_string("robot", "libero", "Of a --preset.")
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint of --from orbax; the last by default.")
 _MERGE = flags.DEFINE_bool("merge_lora", False, "Fold adapters into the kernels.")
 _ACCEPT = flags.DEFINE_bool(
@@ -70,26 +61,28 @@ def requested() -> list[tuple[str, Path]]:
 
 
 def configuration() -> dict[str, Any]:
-    """The training configuration of --config, or one with only a model and a robot."""
-    if bool(_CONFIG.value) == bool(_PRESET.value):
+    """--config as JSON values.
+
+    Raises:
+      InputError: none given, or no such file.
+    """
+    name = config_flags.get_config_filename(flags.FLAGS["config"]) if _CONFIG.value else "nothing"
+    if not Path(name.partition(":")[0]).is_file():
         raise InputError(
-            "model to convert into",
-            found="both --config and --preset" if _PRESET.value else "neither",
-            expected="one of them",
-            fix=f"give --config configs/NAME.py, or --preset with one of {sorted(PRESETS)}",
+            "--config",
+            found=name,
+            expected="a configuration file, such as configs/semanticvla_libero.py",
+            fix="name the model to convert into",
         )
-    if _PRESET.value:
-        model = choose(PRESETS, _PRESET.value, "--preset")()
-        return {"robot": _ROBOT.value, "model": json.loads(json.dumps(model))}
     return json.loads(_CONFIG.value.to_json())
 
 
-@exit_on_input_error
 def main(argv: list[str]) -> None:
     if len(argv) > 1 or not _DST.value:
         raise InputError(
             "command line", found=argv[1:] or "no --dst", expected="--dst DIR", fix="see --help"
         )
+    logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save.
     refuse_existing(_DST.value)
     requests = requested()
     if requests[0][0] == OURS:
@@ -107,5 +100,10 @@ def main(argv: list[str]) -> None:
     print(f"{Path(_DST.value).resolve()} is complete")
 
 
+@exit_on_input_error
+def run() -> None:
+    app.run(main, flags_parser=parse)
+
+
 if __name__ == "__main__":
-    app.run(main)
+    run()

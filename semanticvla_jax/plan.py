@@ -17,6 +17,7 @@ from typing import Any
 from absl import app, flags
 from ml_collections import config_flags
 
+from semanticvla_jax.command_line import parse
 from semanticvla_jax.costs.chips import CHIPS, find_chip
 from semanticvla_jax.costs.printed import text
 from semanticvla_jax.costs.report import report
@@ -65,25 +66,9 @@ def _configuration() -> tuple[str, Any]:
     return name, _CONFIG.value
 
 
-def _parse(argv: list[str]) -> list[str]:
-    """Flags; whatever the configuration file or its overrides raise becomes one clear message."""
-    try:
-        return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-        cause: BaseException | None = error
-        while cause and not isinstance(cause, InputError):
-            cause = cause.__context__
-        raise cause or InputError(
-            "command line",
-            found=f"{' '.join(argv[1:])} ({str(error).strip().splitlines()[-1]})",
-            expected="flags of this command, and entries that the configuration has",
-            fix="correct it; --help lists the flags",
-        ) from None
-
-
 @exit_on_input_error
 def run() -> None:
-    app.run(main, flags_parser=_parse)
+    app.run(main, flags_parser=parse)
 
 
 if __name__ == "__main__":

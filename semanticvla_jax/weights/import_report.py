@@ -42,7 +42,8 @@ def _table(entries: Iterable[tuple[str, int]]) -> list[str]:
     counts: dict[str, list[int]] = {}
     for what, size in entries:
         counts.setdefault(what, []).append(size)
+    width = max(map(len, counts), default=0)
     return [
-        f"  {what:<40} {len(sizes):6d} arrays {sum(sizes) / 1e6:12.3f} M"
+        f"  {what:<{width}} {len(sizes):6d} arrays {sum(sizes) / 1e6:12.3f} M"
         for what, sizes in sorted(counts.items())
     ]

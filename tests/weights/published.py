@@ -244,14 +244,17 @@ def semanticvla(
     shapes |= linear("proprio_projector.fc1", width, state)
     shapes |= linear("proprio_projector.fc2", width, width)
     for kind, out in action.items():
-        head = f"action_head.model_{kind}."
-        shapes |= norm(f"{head}layer_norm1", tokens * width)
-        shapes |= linear(f"{head}fc1", width, tokens * width)
-        for i in range(2):
-            ffn = f"{head}mlp_resnet_blocks.{i}.ffn."
-            shapes |= norm(f"{ffn}0", width) | linear(f"{ffn}1", width, width)
-        shapes |= norm(f"{head}layer_norm2", width) | linear(f"{head}fc2", out, width)
+        shapes |= residual_mlp(f"action_head.model_{kind}.", tokens * width, width, out)
     return shapes
+
+
+def residual_mlp(prefix: str, inner: int, width: int, out: int) -> dict:
+    """MLPResNet of two blocks."""
+    shapes = norm(f"{prefix}layer_norm1", inner) | linear(f"{prefix}fc1", width, inner)
+    for i in range(2):
+        ffn = f"{prefix}mlp_resnet_blocks.{i}.ffn."
+        shapes |= norm(f"{ffn}0", width) | linear(f"{ffn}1", width, width)
+    return shapes | norm(f"{prefix}layer_norm2", width) | linear(f"{prefix}fc2", out, width)
 
 
 def big_vision(

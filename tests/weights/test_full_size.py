@@ -11,9 +11,9 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from semanticvla_jax.costs import inference
-from semanticvla_jax.models import presets
+from semanticvla_jax.models import presets, variants
 from semanticvla_jax.models.build import build
-from semanticvla_jax.robots import ALOHA, LIBERO
+from semanticvla_jax.robots import ALOHA, LIBERO, LIBERO_ONE_CAMERA
 from semanticvla_jax.weights.formats.registry import FORMATS, may_stay_fresh
 from semanticvla_jax.weights.importing import Opened, plan_import
 from tests.weights import published
@@ -85,6 +85,48 @@ def test_authors_checkpoint_with_its_language_model_merged(libero):
     merged |= published.llama("language_model.")
     report = planned("semanticvla", published.outlines(merged), *libero)
     assert report.fresh and all(n.startswith("llm/") and "/lora_" in n for n in report.fresh)
+
+
+def oft_checkpoint(*, film: bool) -> dict:
+    """OpenVLA-OFT with the language model merged; its tower's adapters too, but for FiLM."""
+    width = 4096
+    head = published.residual_mlp("action_head.model.", 7 * width, width, 7)
+    rest = published.linear("proprio_projector.fc1", width, 8)
+    rest |= published.linear("proprio_projector.fc2", width, width) | head
+    if not film:
+        return published.openvla() | rest
+    towers, options = (
+        "vision_backbone.vision_backbone.",
+        dict(film=width, wrapper="block.", rank=64),
+    )
+    whole = {n: s for n, s in published.openvla().items() if not n.startswith("vision_backbone.")}
+    whole |= published.timm(
+        f"{towers}featurizer.", published.DINOV2_L, scale="scale_factor", **options
+    )
+    return (
+        whole
+        | published.timm(f"{towers}fused_featurizer.", published.SIGLIP_SO400M, **options)
+        | rest
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "variant, robot, name, theirs",
+    [
+        ("openvla", LIBERO_ONE_CAMERA, "openvla", published.openvla()),
+        ("pd_vla", LIBERO, "openvla", published.openvla()),
+        ("openvla_oft", LIBERO, "openvla-oft", oft_checkpoint(film=False)),
+        ("openvla_oft_film", LIBERO, "openvla-oft", oft_checkpoint(film=True)),
+    ],
+)
+def test_baselines(variant, robot, name, theirs):
+    config = variants.apply(variant, presets.semanticvla_7b_libero())
+    model = build(config)
+    shapes = inference.init(model, inference.abstract_batch(config, robot, 8))
+    report = planned(name, published.outlines(theirs), model, shapes)
+    assert used(report) | set(report.ignored) == set(theirs)
+    assert all("/lora_" in n for n in report.fresh)
 
 
 @pytest.mark.slow

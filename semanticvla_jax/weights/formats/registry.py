@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from semanticvla_jax.models.layers import choose
+from semanticvla_jax.errors import InputError
 from semanticvla_jax.weights.export import ADAPTER
 from semanticvla_jax.weights.formats.big_vision_siglip import BIG_VISION_IMAGE, BIG_VISION_TEXT
 from semanticvla_jax.weights.formats.dinov2 import DINOV2_HF, DINOV2_TIMM
 from semanticvla_jax.weights.formats.format import Format
 from semanticvla_jax.weights.formats.llama import LLAMA
 from semanticvla_jax.weights.formats.openvla import OPENVLA
+from semanticvla_jax.weights.formats.openvla_oft import OPENVLA_OFT
 from semanticvla_jax.weights.formats.semanticvla import SEMANTICVLA
 from semanticvla_jax.weights.formats.siglip import SIGLIP_HF_TEXT, SIGLIP_HF_VISION, SIGLIP_TIMM
 
 FORMATS: dict[str, Format] = {
     "semanticvla": SEMANTICVLA,
     "openvla": OPENVLA,
+    "openvla-oft": OPENVLA_OFT,
     "llama": LLAMA,
     "siglip-hf-text": SIGLIP_HF_TEXT,
     "siglip-hf-vision": SIGLIP_HF_VISION,
@@ -29,8 +31,19 @@ FORMATS: dict[str, Format] = {
 
 
 def find_format(name: str) -> Format:
-    """Raises InputError for an unknown name; lists the choices."""
-    return choose(FORMATS, name, "checkpoint format")
+    """The format of that name.
+
+    Raises:
+      InputError: unknown; lists the choices.
+    """
+    if name not in FORMATS:
+        raise InputError(
+            "checkpoint format",
+            found=repr(name),
+            expected="; ".join(f"{key} ({each.summary})" for key, each in FORMATS.items()),
+            fix="name one of them with --from",
+        )
+    return FORMATS[name]
 
 
 def may_stay_fresh(formats: Iterable[Format]) -> list[str]:

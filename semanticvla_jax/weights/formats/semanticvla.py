@@ -12,14 +12,21 @@ from semanticvla_jax.weights.formats.openvla import unused_blocks
 from semanticvla_jax.weights.rules import Rule
 
 
-def open_semanticvla(path: Path, model: nn.Module) -> Source:
+def open_folder(path: Path) -> Source:
+    """The folder with what OpenVLA's towers, language model and adapters assume."""
     arrays, adapter, statistics = authors_folder.read_folder(path)
     config = configuration(path) or configuration(Path(path) / authors_folder.BASE)
-    assumed = settings.TIMM_SIGLIP | settings.TIMM_DINOV2 | settings.TEXT | settings.RELEASED
+    assumed = settings.TIMM_SIGLIP | settings.TIMM_DINOV2
     assumed = assumed | settings.llama(config.get("text_config", {}))
     if authors_folder.has_adapters(arrays):
         assumed = assumed | settings.adapters(adapter)
     return Source(arrays, assumed, statistics)
+
+
+def open_semanticvla(path: Path, model: nn.Module) -> Source:
+    source = open_folder(path)
+    assumed = source.settings | settings.TEXT | settings.RELEASED
+    return Source(source.arrays, assumed, source.statistics)
 
 
 def rules(model: nn.Module) -> list[Rule]:
