@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
 
 
 class InputError(ValueError):
@@ -21,6 +23,22 @@ class InputError(ValueError):
 
 def _rebuild(what: str, found: str, expected: str, fix: str) -> InputError:
     return InputError(what, found=found, expected=expected, fix=fix)
+
+
+def choose(table: Mapping[str, Value], name: str, what: str, fix: str = "name another") -> Value:
+    """`table[name]`.
+
+    Args:
+      what: is chosen, for the message; a configuration's entry, or a slot.
+      fix: what to do about it.
+
+    Raises:
+      InputError: no such name; the message lists those there are.
+    """
+    if name not in table:
+        names = ", ".join(map(str, table)) or "nothing"
+        raise InputError(what, found=repr(name), expected=f"one of {names}", fix=fix)
+    return table[name]
 
 
 def exit_on_input_error(main: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,13 +7,14 @@ and add it to `ROBOTS`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from semanticvla_jax.errors import InputError
+from semanticvla_jax.errors import choose
 
 
 class Gripper(Protocol):
@@ -66,10 +67,12 @@ class Camera:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One number of the state or the action."""
+    """One number of the state or the action, and what it can be at most."""
 
     name: str
     unit: str
+    low: float = -math.inf
+    high: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,9 @@ class RobotSpec:
       chunk_length: K, actions predicted at once.
       control_rate: Hz.
       gripper: sign conventions.
+      moves: action dim -> the state dim it moves, in the same direction.
+      absolute: whether those actions say where to go; else by how much (delta).
+      opening: gripper's action dim -> (state dim, sign) of its fingers: a larger sum = more open.
     """
 
     name: str
@@ -105,6 +111,9 @@ class RobotSpec:
     chunk_length: int
     control_rate: float
     gripper: Gripper
+    moves: Mapping[int, int] = field(default_factory=dict)
+    absolute: bool = False
+    opening: Mapping[int, tuple[tuple[int, float], ...]] = field(default_factory=dict)
 
     @property
     def camera_names(self) -> tuple[str, ...]:
@@ -136,8 +145,8 @@ class RobotSpec:
         return kinds
 
 
-def _dimensions(unit: str, *names: str) -> tuple[Dimension, ...]:
-    return tuple(Dimension(name, unit) for name in names)
+def _dimensions(unit: str, *names: str, within: float) -> tuple[Dimension, ...]:
+    return tuple(Dimension(name, unit, -within, within) for name in names)
 
 
 LIBERO = RobotSpec(
@@ -148,14 +157,16 @@ LIBERO = RobotSpec(
     ),
     state_key="state",
     state=(
-        *_dimensions("m", "x", "y", "z"),
-        *_dimensions("rad", "axis_angle_x", "axis_angle_y", "axis_angle_z"),
-        *_dimensions("m", "left_finger", "right_finger"),
+        *_dimensions("m", "x", "y", "z", within=3),
+        *_dimensions("rad", "axis_angle_x", "axis_angle_y", "axis_angle_z", within=2 * math.pi),
+        *_dimensions("m", "left_finger", "right_finger", within=0.06),
     ),
     action=(
-        *_dimensions("1 = 0.05 m", "delta_x", "delta_y", "delta_z"),
-        *_dimensions("1 = 0.5 rad", "delta_rotation_x", "delta_rotation_y", "delta_rotation_z"),
-        *_dimensions("-1 = open, +1 = close", "gripper"),
+        *_dimensions("1 = 0.05 m", "delta_x", "delta_y", "delta_z", within=1),
+        *_dimensions(
+            "1 = 0.5 rad", "delta_rotation_x", "delta_rotation_y", "delta_rotation_z", within=1
+        ),
+        *_dimensions("-1 = open, +1 = close", "gripper", within=1),
     ),
     action_frame="end-effector pose change in the robot's base frame (OSC_POSE controller)",
     action_groups={"translation": (0, 1, 2), "rotation": (3, 4, 5), "gripper": (6,)},
@@ -164,6 +175,8 @@ LIBERO = RobotSpec(
     chunk_length=8,
     control_rate=20.0,
     gripper=BinaryGripper(6),
+    moves={0: 0, 1: 1, 2: 2},
+    opening={6: ((6, 1.0), (7, -1.0))},
 )
 
 _ALOHA_JOINTS = tuple(
@@ -173,7 +186,9 @@ _ALOHA_JOINTS = tuple(
     + ("gripper",)
 )
 _ALOHA_DIMENSIONS = tuple(
-    Dimension(name, "opening, 0 to 1" if name.endswith("gripper") else "rad")
+    Dimension(name, "opening, 0 to 1", -0.2, 1.2)
+    if name.endswith("gripper")
+    else Dimension(name, "rad", -math.pi, math.pi)
     for name in _ALOHA_JOINTS
 )
 
@@ -201,6 +216,9 @@ ALOHA = RobotSpec(
     chunk_length=25,
     control_rate=25.0,
     gripper=SameGripper(),
+    moves={dim: dim for dim in range(14)},
+    absolute=True,
+    opening={6: ((6, 1.0),), 13: ((13, 1.0),)},
 )
 
 # Settings of autoregressive baselines, which predict one action at a time.
@@ -220,11 +238,5 @@ def find_robot(name: str) -> RobotSpec:
     Raises:
       InputError: unknown name; lists the choices.
     """
-    if name not in ROBOTS:
-        raise InputError(
-            "robot",
-            found=repr(name),
-            expected=f"one of {', '.join(sorted(ROBOTS))}",
-            fix="set config.robot, or describe a new robot in semanticvla_jax/robots.py",
-        )
-    return ROBOTS[name]
+    fix = "set config.robot, or describe a new robot in semanticvla_jax/robots.py"
+    return choose(ROBOTS, name, "robot", fix)

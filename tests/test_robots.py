@@ -43,5 +43,5 @@ def test_aloha_grippers_pass_unchanged():
 
 
 def test_unknown_robot_lists_the_choices():
-    with pytest.raises(InputError, match="'ur5', expected one of aloha, libero"):
+    with pytest.raises(InputError, match="'ur5', expected one of libero, aloha"):
         find_robot("ur5")

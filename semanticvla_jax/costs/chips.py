@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semanticvla_jax.errors import InputError
+from semanticvla_jax.errors import choose
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,6 @@ def find_chip(name: str) -> Chip:
     Raises:
       InputError: unknown; lists the choices.
     """
-    if name.lower() not in CHIPS:
-        raise InputError(
-            "--chip",
-            found=repr(name),
-            expected=f"one of {', '.join(CHIPS)}",
-            fix="choose one of them, or add yours to semanticvla_jax/costs/chips.py",
-        )
-    return CHIPS[name.lower()]
+    return choose(
+        CHIPS, name.lower(), "--chip", fix="or add yours to semanticvla_jax/costs/chips.py"
+    )

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from semanticvla_jax.data.episodes import EpisodeSource
 from semanticvla_jax.data.normalization import DatasetStatistics
-from semanticvla_jax.data.rlds import RldsDataset
 from semanticvla_jax.data.transforms import ImageTransform
-from semanticvla_jax.errors import InputError
+from semanticvla_jax.errors import InputError, choose
 from semanticvla_jax.robots import RobotSpec
 from semanticvla_jax.text.tokenizers import PromptTokenizer
 
@@ -36,14 +36,7 @@ def find_tail(name: str) -> Tail:
     Raises:
       InputError: unknown name; lists the choices.
     """
-    if name not in TAILS:
-        raise InputError(
-            "config.data.tail",
-            found=repr(name),
-            expected=f"one of {sorted(TAILS)}",
-            fix="set config.data.tail to one of them",
-        )
-    return TAILS[name]
+    return choose(TAILS, name, "config.data.tail")
 
 
 def split_episodes(count: int, validation_every: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +66,7 @@ class ChunkSource:
       chunk_length: K.
     """
 
-    dataset: RldsDataset
+    dataset: EpisodeSource
     frame: np.ndarray
     last: np.ndarray
     states: np.ndarray
@@ -85,7 +78,7 @@ class ChunkSource:
     @classmethod
     def of(
         cls,
-        dataset: RldsDataset,
+        dataset: EpisodeSource,
         episodes: Iterable[int],
         statistics: DatasetStatistics,
         robot: RobotSpec,

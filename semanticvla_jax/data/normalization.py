@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from semanticvla_jax.errors import InputError
+from semanticvla_jax.errors import InputError, choose
 from semanticvla_jax.robots import RobotSpec
 
 _EPSILON = 1e-8
@@ -83,14 +83,9 @@ class Statistics:
           InputError: another name.
         """
         ends = {"bounds_q99": (self.q01, self.q99), "bounds": (self.min, self.max)}
-        if normalisation not in ends:
-            raise InputError(
-                "normalisation",
-                found=repr(normalisation),
-                expected=f"one of {sorted(ends)}",
-                fix="correct the robot's description in semanticvla_jax/robots.py",
-            )
-        return Bounds(*ends[normalisation], mask=self.mask, constant=self.min == self.max)
+        fix = "correct the robot's description in semanticvla_jax/robots.py"
+        chosen = choose(ends, normalisation, "normalisation", fix)
+        return Bounds(*chosen, mask=self.mask, constant=self.min == self.max)
 
     def to_json(self) -> dict[str, list]:
         return {name: getattr(self, name).tolist() for name in (*_ARRAYS, "mask")}

@@ -8,7 +8,7 @@ from typing import Any
 
 from semanticvla_jax.data.augmentation import OFFSETS, Augmentation
 from semanticvla_jax.data.transforms import ImageTransform, find_image_transform
-from semanticvla_jax.errors import InputError
+from semanticvla_jax.errors import InputError, choose
 from semanticvla_jax.text.prompts import SENTENCES
 from semanticvla_jax.text.tokenizers import PromptTokenizer, open_tokenizer
 
@@ -83,7 +83,7 @@ class DataOptions:
             contrast=(1 - self.contrast, 1 + self.contrast),
             saturation=(1 - self.saturation, 1 + self.saturation),
             hue=self.hue,
-            offsets=_choose(OFFSETS, self.crop_offsets, "config.data.crop_offsets"),
+            offsets=choose(OFFSETS, self.crop_offsets, "config.data.crop_offsets"),
         )
         return find_image_transform(self.cameras, self.image_size, augmentation)
 
@@ -94,16 +94,5 @@ class DataOptions:
             self.text_vocabulary,
             prompt_length=self.prompt_length,
             text_length=self.text_length,
-            sentence=_choose(SENTENCES, self.text_sentence, "config.data.text_sentence"),
+            sentence=choose(SENTENCES, self.text_sentence, "config.data.text_sentence"),
         )
-
-
-def _choose(table: Mapping[str, Any], name: str, entry: str) -> Any:
-    if name not in table:
-        raise InputError(
-            entry,
-            found=repr(name),
-            expected=f"one of {', '.join(table)}",
-            fix="correct the configuration",
-        )
-    return table[name]

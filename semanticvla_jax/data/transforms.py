@@ -12,7 +12,7 @@ import numpy as np
 
 from semanticvla_jax.data import images
 from semanticvla_jax.data.augmentation import Augmentation
-from semanticvla_jax.errors import InputError
+from semanticvla_jax.errors import choose
 
 
 class ImageTransform(Protocol):
@@ -79,11 +79,4 @@ def find_image_transform(cameras: str, size: int, augmentation: Augmentation) ->
       InputError: another name; lists the choices.
     """
     transforms = {"sighted": Sighted(size, augmentation), "blank": Blank(size)}
-    if cameras not in transforms:
-        raise InputError(
-            "config.data.cameras",
-            found=repr(cameras),
-            expected=f"one of {sorted(transforms)}",
-            fix="set config.data.cameras to one of them",
-        )
-    return transforms[cameras]
+    return choose(transforms, cameras, "config.data.cameras")

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from semanticvla_jax.errors import InputError
+from semanticvla_jax.errors import InputError, choose
 from semanticvla_jax.models import (
     coupler,
     fastv,
@@ -30,7 +30,7 @@ from semanticvla_jax.models import (
     vit,
     word_coupler,
 )
-from semanticvla_jax.models.layers import Dense, choose
+from semanticvla_jax.models.layers import Dense
 from semanticvla_jax.models.lora import LoRA
 from semanticvla_jax.models.semanticvla import SemanticVLA
 

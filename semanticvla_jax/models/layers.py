@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from semanticvla_jax.errors import InputError
+from semanticvla_jax.errors import choose
 from semanticvla_jax.models.lora import LoRA
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -43,22 +43,6 @@ def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     y = x.reshape(-1, x.shape[-1]) @ kernel
     return y.reshape(*x.shape[:-1], kernel.shape[-1])
-
-
-def choose(table: dict[str, Any], name: str, what: str) -> Any:
-    """`table[name]`.
-
-    Raises:
-      InputError: no such name; the message lists the choices.
-    """
-    if name not in table:
-        raise InputError(
-            what,
-            found=repr(name),
-            expected=f"one of {sorted(table)}",
-            fix="correct the name in the model configuration",
-        )
-    return table[name]
 
 
 class Dense(nn.Module):

@@ -10,11 +10,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from semanticvla_jax.errors import choose
 from semanticvla_jax.models.layers import (
     ACTIVATIONS,
     Dense,
     attention_weights,
-    choose,
     weighted_values,
 )
 from semanticvla_jax.models.sequence import Landmarks

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from semanticvla_jax.errors import InputError
+from semanticvla_jax.errors import choose
 from semanticvla_jax.models import heads
 
 Config = dict
@@ -38,14 +38,7 @@ def apply(name: str, config: Config) -> Config:
     Raises:
       InputError: there is no such variant.
     """
-    if name not in VARIANTS:
-        raise InputError(
-            "model variant",
-            found=repr(name),
-            expected=f"one of {', '.join(VARIANTS)}",
-            fix="name one of them behind the configuration file, e.g. NAME.py:lite",
-        )
-    return VARIANTS[name](config)
+    return choose(VARIANTS, name, "model variant")(config)
 
 
 @variant("released")
