@@ -121,7 +121,6 @@ def check_llama(case: Golden, config: dict, precision: Precision) -> list[Quanti
     rule_list = hugging_face.hf_llama("", "llm/", lm_head=True)
     shapes = slots.under(our_shapes(case.weights, rule_list), "llm/")
     llm = slots.llama(shapes, config["num_attention_heads"], config)
-    model = slots.model({"llm": llm}, precision)
     ids = case.inputs["input_ids"]
     mask = sequence.causal_mask(case.inputs["attention_mask"] != 0, None, 0)
 
@@ -130,9 +129,13 @@ def check_llama(case: Golden, config: dict, precision: Precision) -> list[Quanti
         found = {f"hidden{i}": state for i, state in enumerate(states)}
         return {**found, "logits": m.llm.logits(states[-1])}
 
-    imported = Imported(case.weights, rule_list, model, compute)
-    found = jit(lambda p: model.apply({"params": p}, method=compute))(imported.params)
-    return values(case, precision, found, TOLERANCE)
+    quantities = []
+    for layers, scan in (("layers one by one", False), ("layers stacked", True)):
+        model = slots.model({"llm": llm | {"scan": scan}}, precision)
+        imported = Imported(case.weights, rule_list, model, compute)
+        found = jit(lambda p, m=model: m.apply({"params": p}, method=compute))(imported.params)
+        quantities += values(case, precision, found, TOLERANCE, layers)
+    return quantities
 
 
 def decoder_states(llm, x, mask) -> list:

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from configs import options
 from semanticvla_jax.robots import ROBOTS
 from semanticvla_jax.training import optimizer, parameters
 from semanticvla_jax.training.step import TrainState, make_train_step
@@ -53,19 +54,17 @@ def remember_gradients() -> optax.GradientTransformation:
 def check(case: Golden, precision: Precision) -> list[Quantity]:
     c = case.config
     whole = WholeModel(case, precision, lora={"rank": c["r"], "alpha": c["alpha"]})
-    trained = {
-        whole.imported.ours(name): entry["trainable"]
-        for name, entry in c["params"].items()
-        if name in whole.imported
-    }
+    settings = optimizer_settings(case)
+    trained = optimizer.trainable_names(whole.params, settings.groups)
     trainable, frozen = parameters.split(whole.params, trained)
-    transform = released_optimizer(case, trainable)
+    transform, _ = optimizer.build(settings, trainable, total_steps=c["steps"])
+    transform = optax.chain(remember_gradients(), transform)
     state = TrainState(jnp.int32(0), trainable, transform.init(trainable))
     predict, step = programs(case, whole, transform)
     batch = training_batch(case)
 
     found: dict[str, Any] = {}
-    quantities = check_counts(case, whole, trainable)
+    quantities = [check_split(case, whole, trained), *check_counts(case, whole, trainable)]
     found["eval_pred_before"], found["eval_loss_before"] = predict(trainable, frozen, batch, False)
     for i in range(c["steps"]):
         # The case's noise is [step, image, batch, ...].
@@ -82,27 +81,22 @@ def check(case: Golden, precision: Precision) -> list[Quantity]:
     return [*quantities, *values(case, precision, found, TOLERANCE), *after]
 
 
-def released_optimizer(case: Golden, trainable: dict) -> optax.GradientTransformation:
-    """The product's AdamW at a constant rate; all parameters decay, as in the released training."""
+def optimizer_settings(case: Golden) -> ConfigDict:
+    """The product's released AdamW and its frozen parameters, at the case's constant rate."""
     a = case.config["adamw"]
-    config = ConfigDict(
-        {
-            "rule": "adam",
-            "learning_rate": a["lr"],
-            "final_learning_rate": a["lr"],
-            "warmup_steps": 0,
-            "decay_steps": 1,
-            "b1": a["betas"][0],
-            "b2": a["betas"][1],
-            "eps": a["eps"],
-            "weight_decay": a["weight_decay"],
-            "decay_mask": ".*",
-            "clip_norm": 0.0,
-            "groups": ((".*", 1.0),),
-        }
-    )
-    transform, _ = optimizer.build(config, trainable, total_steps=case.config["steps"])
-    return optax.chain(remember_gradients(), transform)
+    settings = options.released_optimizer(adapters=True)
+    settings.learning_rate = settings.final_learning_rate = a["lr"]
+    settings.warmup_steps, settings.decay_steps = 0, 1
+    settings.b1, settings.b2 = a["betas"]
+    settings.eps, settings.weight_decay = a["eps"], a["weight_decay"]
+    return settings
+
+
+def check_split(case: Golden, whole: WholeModel, trained: dict[str, bool]) -> Quantity:
+    """Which parameters train: how many differ from the released code."""
+    listed = {n: p["trainable"] for n, p in case.config["params"].items() if n in whole.imported}
+    wrong = [n for n, trains in listed.items() if trained[whole.imported.ours(n)] != trains]
+    return Quantity("trainable or frozen", len(wrong), 0.0, "counts", ", ".join(wrong[:4]))
 
 
 def programs(
