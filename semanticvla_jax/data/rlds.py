@@ -16,6 +16,7 @@ import numpy as np
 import simplejpeg
 
 from semanticvla_jax.data import tfrecord
+from semanticvla_jax.data.episodes import Tell, refuse
 from semanticvla_jax.data.tfds_files import TfdsFiles, find_datasets, read_tfds_files
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.robots import RobotSpec
@@ -74,38 +75,40 @@ class RldsDataset:
         return [buffer[start:stop] for start, stop in spans]
 
 
-def open_datasets(path: str | Path, robot: RobotSpec) -> list[RldsDataset]:
+def open_datasets(path: str | Path, robot: RobotSpec, tell: Tell = refuse) -> list[RldsDataset]:
     """Every dataset at or below `path` (see `find_datasets`), in order of name.
 
     Raises:
       InputError: see `open_dataset`.
     """
-    return [open_dataset(version, robot) for version in find_datasets(path)]
+    return [open_dataset(version, robot, tell) for version in find_datasets(path)]
 
 
-def open_dataset(version: str | Path, robot: RobotSpec) -> RldsDataset:
+def open_dataset(version: str | Path, robot: RobotSpec, tell: Tell = refuse) -> RldsDataset:
     """Indexes one version directory of a dataset.
+
+    Args:
+      version: the directory.
+      robot: whose features to read.
+      tell: takes each damaged file or episode; what it does not raise is left out.
 
     Raises:
       InputError: nothing there, damaged or incomplete files, another robot's features, images of
         another size than declared, or numbers that are not finite. Names file and place.
     """
     files = read_tfds_files(Path(version), robot)
-    episodes = []
-    for shard, (path, expected) in enumerate(zip(files.shards, files.shard_lengths, strict=True)):
-        buffer = tfrecord.map_file(path)
-        found = [
-            _read_episode(buffer, span, f"episode {number} of {path}", shard, files, robot)
-            for number, span in enumerate(tfrecord.record_spans(buffer, path))
-        ]
-        if len(found) != expected:
-            raise InputError(
-                f"truncated TFRECORD {path}",
-                found=f"{len(found)} episodes",
-                expected=f"{expected}, as dataset_info.json says",
-                fix="copy or write the dataset again",
-            )
-        episodes += found
+    episodes = [
+        episode
+        for shard in range(len(files.shards))
+        for episode in _read_shard(shard, files, robot, tell)
+    ]
+    if not episodes:
+        raise InputError(
+            f"dataset {version}",
+            found="no readable episode",
+            expected="at least one",
+            fix="copy or write the dataset again",
+        )
     lengths = [len(episode.actions) for episode in episodes]
     return RldsDataset(
         name=files.name,
@@ -127,6 +130,30 @@ class _Episode:
     states: np.ndarray  # f32[T, S]
     actions: np.ndarray  # f32[T, A]
     instruction: str
+
+
+def _read_shard(shard: int, files: TfdsFiles, robot: RobotSpec, tell: Tell) -> list[_Episode]:
+    path, spans, episodes = files.shards[shard], [], []
+    try:
+        buffer = tfrecord.map_file(path)
+        for span in tfrecord.record_spans(buffer, path):
+            spans.append(span)
+        if len(spans) != files.shard_lengths[shard]:
+            raise InputError(
+                f"truncated TFRECORD {path}",
+                found=f"{len(spans)} episodes",
+                expected=f"{files.shard_lengths[shard]}, as dataset_info.json says",
+                fix="copy or write the dataset again",
+            )
+    except InputError as problem:
+        tell(problem)
+    for number, span in enumerate(spans):
+        try:
+            where = f"episode {number} of {path}"
+            episodes.append(_read_episode(buffer, span, where, shard, files, robot))
+        except InputError as problem:
+            tell(problem)
+    return episodes
 
 
 def _read_episode(
