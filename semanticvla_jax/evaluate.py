@@ -56,6 +56,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--seed", type=int, default=0, help="of the jitter and of the fixtures' placement")
     add("--execute", type=int, help="actions per query; default: the whole chunk")
+    add("--sentence", help="said to the policy instead of the task's own, to see if it listens")
     add("--rendering", default="fast", choices=("fast", "original"))
     add("--assets", help="directory of LIBERO's assets; default: found or generated")
     add("--out", required=True, help="results directory")
@@ -166,6 +167,7 @@ def chosen_policy(arguments: argparse.Namespace) -> tuple[dict[str, Any], Callab
         "checkpoint_digest": digest.hexdigest()[:12],
         "execute": arguments.execute,
         "dataset": arguments.dataset,
+        **({"sentence": arguments.sentence} if arguments.sentence else {}),
     }
     return identity, functools.partial(
         rollout.make_policy_agent,
@@ -173,6 +175,7 @@ def chosen_policy(arguments: argparse.Namespace) -> tuple[dict[str, Any], Callab
         step,
         arguments.dataset,
         arguments.execute,
+        arguments.sentence,
         arguments.policy == "untrained",
     )
 

@@ -36,8 +36,12 @@ class Agent(Protocol):
 class PolicyAgent:
     """Queries a policy, executes the first `execute` actions of its chunk, then queries again."""
 
-    def __init__(self, policy, execute: int | None = None):
-        """`execute` None means the whole chunk, as in the OpenVLA-OFT protocol.
+    def __init__(self, policy, execute: int | None = None, sentence: str | None = None):
+        """Asks `policy`.
+
+        Args:
+          execute: actions per query; None means the whole chunk, as in the OpenVLA-OFT protocol.
+          sentence: said instead of each task's own, to see whether the policy listens.
 
         Raises:
           InputError: `execute` is not between 1 and the policy's chunk length.
@@ -50,13 +54,13 @@ class PolicyAgent:
                 expected=f"1 to {policy.chunk}, the policy's chunk length",
                 fix="change --execute",
             )
-        self.policy, self.execute = policy, execute
+        self.policy, self.execute, self.sentence = policy, execute, sentence
         self.camera_size = policy.camera_size
         self.latencies: list[float] = []
         self._compiled = False
 
     def start_episode(self, env: LiberoEnv, instruction: str) -> None:
-        self.instruction, self.latencies = instruction, []
+        self.instruction, self.latencies = self.sentence or instruction, []
 
     def act(self, env: LiberoEnv) -> np.ndarray:
         observation = {**env.observe(), "instruction": self.instruction}
@@ -91,13 +95,18 @@ class ExpertAgent:
 
 
 def make_policy_agent(
-    checkpoint: str, step: int | None, dataset: str | None, execute: int | None, untrained: bool
+    checkpoint: str,
+    step: int | None,
+    dataset: str | None,
+    execute: int | None,
+    sentence: str | None,
+    untrained: bool,
 ) -> PolicyAgent:
     """The agent of a checkpoint, or of its architecture with fresh parameters."""
     from semanticvla_jax.policy import load_policy
 
     policy = load_policy(checkpoint, step=step, dataset=dataset, untrained=untrained)
-    return PolicyAgent(policy, execute)
+    return PolicyAgent(policy, execute, sentence)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,12 @@ def test_policy_is_asked_again_after_its_executed_actions(execute):
     assert policy.observations[0]["instruction"] == "lift the counter"
 
 
+def test_another_sentence_may_be_said():
+    policy = CountingPolicy()
+    run_episode(CountingEnv(), PolicyAgent(policy, sentence="drop it"), "placement", max_steps=1)
+    assert policy.observations[0]["instruction"] == "drop it"
+
+
 def test_success_ends_the_episode_within_a_chunk():
     env = CountingEnv(success_at=5)
     episode = run_episode(env, PolicyAgent(CountingPolicy()), "placement")
