@@ -52,3 +52,21 @@ Tell = Callable[[InputError], None]
 def refuse(problem: InputError) -> None:
     """Training's way: the first problem ends it."""
     raise problem
+
+
+def finite(values: np.ndarray, names: tuple[str, ...], what: str, where: str) -> np.ndarray:
+    """f[T, D] as given.
+
+    Raises:
+      InputError: a number is NaN or infinite; names the first.
+    """
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        step, dim = bad[0]
+        raise InputError(
+            f"{what} at step {step} of {where}",
+            found=f"{names[dim]} = {values[step, dim]}",
+            expected=f"finite numbers ({len(bad)} of {values.size} are not)",
+            fix="remove or correct that episode and write the dataset again",
+        )
+    return values

@@ -14,9 +14,10 @@ import grain
 import numpy as np
 
 from semanticvla_jax.data import chunks, normalization
+from semanticvla_jax.data.episodes import EpisodeSource
 from semanticvla_jax.data.normalization import DatasetStatistics
 from semanticvla_jax.data.options import DataOptions
-from semanticvla_jax.data.rlds import RldsDataset, open_datasets
+from semanticvla_jax.data.sources import open_datasets
 from semanticvla_jax.data.transforms import ImageTransform
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.robots import RobotSpec
@@ -213,7 +214,7 @@ class TrainingData:
         self.position = int(state["next_batch"])
 
 
-def _check_names(datasets: Sequence[RldsDataset]) -> None:
+def _check_names(datasets: Sequence[EpisodeSource]) -> None:
     names = [dataset.name for dataset in datasets]
     if len(set(names)) < len(names):
         raise InputError(
@@ -224,7 +225,7 @@ def _check_names(datasets: Sequence[RldsDataset]) -> None:
         )
 
 
-def _describe(datasets: Sequence[RldsDataset], samples: int) -> str:
+def _describe(datasets: Sequence[EpisodeSource], samples: int) -> str:
     episodes = sum(dataset.episode_count for dataset in datasets)
     steps = sum(dataset.frame_count for dataset in datasets)
     instructions = {text for dataset in datasets for text in dataset.instructions}

@@ -18,8 +18,8 @@ class DataOptions:
     """The entries of `config.data`; the defaults are the released settings.
 
     Attributes:
-      path: directories of TFDS datasets, separated by commas; each a dataset, or a directory of
-        several (see `tfds_files.find_datasets`).
+      path: directories of TFDS or LeRobot datasets, separated by commas; each a dataset, or a
+        directory of several (see `sources.open_datasets`).
       weights: per dataset, multiplies its share in the mixture; empty = every transition alike.
       image_size: pixels of the model's (square) input images.
       cameras: "sighted", or "blank" for the baseline without eyes.

@@ -16,7 +16,7 @@ import numpy as np
 import simplejpeg
 
 from semanticvla_jax.data import tfrecord
-from semanticvla_jax.data.episodes import Tell, refuse
+from semanticvla_jax.data.episodes import Tell, finite, refuse
 from semanticvla_jax.data.tfds_files import TfdsFiles, find_datasets, read_tfds_files
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.robots import RobotSpec
@@ -191,23 +191,10 @@ def _read_episode(
     return _Episode(
         shard,
         np.array(cameras, np.int64).transpose(1, 0, 2),
-        _finite(states.reshape(steps, -1), robot.state_names, "state", where),
-        _finite(actions.reshape(steps, -1), robot.action_names, "action", where),
+        finite(states.reshape(steps, -1), robot.state_names, "state", where),
+        finite(actions.reshape(steps, -1), robot.action_names, "action", where),
         buffer[text[0] : text[1]].decode(),
     )
-
-
-def _finite(values: np.ndarray, names: tuple[str, ...], what: str, where: str) -> np.ndarray:
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        step, dim = bad[0]
-        raise InputError(
-            f"{what} at step {step} of {where}",
-            found=f"{names[dim]} = {values[step, dim]}",
-            expected=f"finite numbers ({len(bad)} of {values.size} are not)",
-            fix="remove or correct that episode and write the dataset again",
-        )
-    return values
 
 
 def _check_jpeg(buffer, span: tfrecord.Span, declared: tuple[int | None, ...], what: str) -> None:

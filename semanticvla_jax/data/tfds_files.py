@@ -54,7 +54,8 @@ def find_datasets(path: str | Path) -> list[Path]:
         raise InputError(
             f"dataset {path}",
             found=_listing(path),
-            expected=f"a TFDS dataset: NAME/VERSION/{_INFO} with its TFRECORD files",
+            expected=f"a TFDS dataset: NAME/VERSION/{_INFO} with its TFRECORD files, or a LeRobot "
+            "dataset: meta/info.json",
             fix="set config.data.path to the directory of a dataset, or write one with "
             "`python -m data.libero_expert`",
         )

@@ -39,8 +39,9 @@ def _fingers(command: np.ndarray) -> np.ndarray:
 
 
 def _images(rng: np.random.Generator, position: np.ndarray, size: int) -> np.ndarray:
-    """uint8[T, 2, S, S, 3]: a coloured scene; a square where the hand is."""
-    scene = rng.integers(0, 256, (2, 4, 4, 3), dtype=np.uint8).repeat(size // 4, 1)
+    """uint8[T, 2, S, S, 3]: a tinted scene; a square where the hand is."""
+    scene = rng.integers(40, 216, (2, 4, 4, 1)) + rng.integers(-20, 20, (2, 4, 4, 3))
+    scene = scene.astype(np.uint8).repeat(size // 4, 1)
     images = np.tile(scene.repeat(size // 4, 2), (len(position), 1, 1, 1, 1))
     for image, place in zip(images, position, strict=True):
         row, column = np.clip(((place[:2] + 0.5) * size).astype(int), 0, size - 6)
