@@ -34,6 +34,7 @@ def get_config() -> ConfigDict:
 
     config.init_from = config_dict.placeholder(str)  # directory of converted parameters
     config.batch_size = 32
+    config.accumulate_steps = 1  # parts of the batch, one after the other
     config.total_steps = 1600
     config.optimizer = ConfigDict(
         dict(
@@ -53,9 +54,13 @@ def get_config() -> ConfigDict:
         )
     )
     config.loss_weights = ConfigDict(dict(translation=1.0, rotation=0.3, gripper=2.0))
+    config.ema_decay = 0.0  # of averaged parameters, which are evaluated; 0 = none
 
     config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))
     config.log_every = 20
     config.checkpoint_every = 400
     config.keep_checkpoints = 2
+    config.validate_every = 0  # steps between losses on held-out episodes; 0 = never
+    config.validation_batches = 8
+    config.profile_steps = ()  # (first, last), traced into WORKDIR/profile
     return config

@@ -33,14 +33,19 @@ def get_config(chosen: str = "") -> ConfigDict:
     config.data.workers = 8
 
     config.batch_size = 128
+    config.accumulate_steps = 1  # parts of the batch, one after the other
     config.total_steps = 80_005
     config.optimizer = options.released_optimizer(adapters=names.size == "7b")
     config.loss_weights = ConfigDict(dict(translation=1.0, rotation=1.0, gripper=1.0))
+    config.ema_decay = 0.0  # of averaged parameters, which are evaluated; 0 = none
 
     config.mesh = ConfigDict(dict(data=1, fsdp=-1, tensor=1))
     config.log_every = 50
     config.checkpoint_every = 10_000
     config.keep_checkpoints = 8
+    config.validate_every = 0  # steps between losses on held-out episodes; 0 = never
+    config.validation_batches = 8
+    config.profile_steps = ()  # (first, last), traced into WORKDIR/profile
     return config
 
 

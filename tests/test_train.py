@@ -13,10 +13,10 @@ import jax
 import numpy as np
 import pytest
 
-from semanticvla_jax import train as train_module
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.train import NonFiniteLoss, train
-from semanticvla_jax.training import checkpoints, sharding
+from semanticvla_jax.train import train
+from semanticvla_jax.training import checkpoints, loop, sharding
+from semanticvla_jax.training.faults import NonFiniteLoss
 from semanticvla_jax.training.metrics import read_metrics
 from tests.smallest import smallest_config
 
@@ -56,14 +56,14 @@ def test_interrupted_run_ends_with_the_same_parameters(
 ):
     config = smallest_config(tiny_dataset)
     config.checkpoint_every = 4
-    check_finite = train_module.check_finite
+    check_finite = loop.check_finite
 
-    def stop_after_step_4(step, metrics):
+    def stop_after_step_4(step, *rest):
         if step > 4:
             raise KeyboardInterrupt
-        return check_finite(step, metrics)
+        return check_finite(step, *rest)
 
-    monkeypatch.setattr(train_module, "check_finite", stop_after_step_4)
+    monkeypatch.setattr(loop, "check_finite", stop_after_step_4)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path)
     monkeypatch.undo()
@@ -96,7 +96,7 @@ def test_non_finite_loss_names_its_step_and_saves_nothing(tiny_dataset, tmp_path
         return put_batch(batch | {"actions": batch["actions"] * (np.nan if bad else 1)}, mesh)
 
     poison.calls = 0
-    monkeypatch.setattr(train_module.sharding, "put_batch", poison)
+    monkeypatch.setattr(sharding, "put_batch", poison)
     with pytest.raises(NonFiniteLoss, match="loss is nan at step 3 "):
         train(config, tmp_path)
     opened, step = checkpoints.open_for_reading(tmp_path)

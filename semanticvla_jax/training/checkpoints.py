@@ -1,17 +1,22 @@
 """Orbax checkpoints: parameters, optimizer, data position, configuration and statistics.
 
-Layout: WORKDIR/checkpoints/STEP/{params,optimizer,data,meta}. A step directory is complete or
-absent: Orbax writes to a temporary name and renames, so a kill at any moment leaves the previous
-step intact.
+Layout: WORKDIR/checkpoints/STEP/{params,optimizer,data,meta}, and `average` where there is a moving
+average of the trainable parameters. A step directory is complete or absent: Orbax writes to a
+temporary name and renames, so a kill at any moment leaves the previous step intact. One that was
+damaged later is moved to WORKDIR/damaged/STEP.
 """
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.training import parameters
@@ -22,8 +27,24 @@ OPERATIONAL = (
     "checkpoint_every",
     "keep_checkpoints",
     "validate_every",
+    "validation_batches",
+    "profile_steps",
     "data.workers",
+    "mesh.data",
+    "mesh.fsdp",
+    "mesh.tensor",
 )
+# What runs did before a setting existed.
+BEFORE = {"accumulate_steps": 1, "ema_decay": 0.0}
+
+
+class Restored(NamedTuple):
+    """What training continues from; `average` is None where none is kept."""
+
+    params: Any
+    optimizer: Any
+    average: Any
+    data: dict
 
 
 class Checkpoints:
@@ -38,20 +59,66 @@ class Checkpoints:
             ),
         )
 
-    def latest_step(self) -> int | None:
-        return self._manager.latest_step()
+    def steps(self) -> list[int]:
+        """Finished ones, the newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
 
-    def save(self, step: int, *, params: Any, optimizer: Any, data: dict, meta: dict) -> None:
-        """Starts an asynchronous save; `data` and `meta` are JSON-able dicts."""
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(params),
-                optimizer=ocp.args.StandardSave(optimizer),
-                data=ocp.args.JsonSave(data),
-                meta=ocp.args.JsonSave(meta),
-            ),
-        )
+    def save(
+        self, step: int, *, params: Any, optimizer: Any, average: Any, data: dict, meta: dict
+    ) -> None:
+        """Starts an asynchronous save, after the one before it.
+
+        Args:
+          step: its name.
+          params, optimizer: trees of arrays.
+          average: a tree like the trainable part of `params`, or None.
+          data, meta: JSON-able dicts.
+
+        Raises:
+          InputError: this save, or the one before it, could not be written.
+        """
+        items = {
+            "params": ocp.args.StandardSave(params),
+            "optimizer": ocp.args.StandardSave(optimizer),
+            "data": ocp.args.JsonSave(data),
+            "meta": ocp.args.JsonSave(meta),
+        }
+        if average is not None:
+            items["average"] = ocp.args.StandardSave(average)
+        with self._explaining():
+            self._manager.save(step, args=ocp.args.Composite(**items))
+
+    def check(self) -> None:
+        """Raises InputError if a save under way has failed by now."""
+        with self._explaining():
+            self._manager.check_for_errors()
+
+    @contextlib.contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Turns what a failed save raises into an InputError."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            kept = ocp.utils.checkpoint_steps(self.directory)
+            raise InputError(
+                f"checkpoint in {self.directory}",
+                found=f"{type(error).__name__}: {error}",
+                expected="a disk that takes it",
+                fix=f"make room and rerun: it continues from step {max(kept)}, which is whole"
+                if kept
+                else "make room and rerun: nothing is saved yet",
+            ) from error
+
+    def set_aside(self, step: int) -> Path:
+        """Moves a damaged checkpoint out of the way; returns where to."""
+        aside = self.directory.parent / "damaged" / str(step)
+        if jax.process_index() == 0:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.parent.mkdir(exist_ok=True)
+            (self.directory / str(step)).rename(aside)
+        multihost_utils.sync_global_devices("set aside")
+        self._manager.reload()
+        return aside
 
     def save_params(self, step: int, *, params: Any, meta: dict) -> None:
         """Saves parameters alone, which may be part of a model's; `read_params` and
@@ -65,30 +132,31 @@ class Checkpoints:
 
     def params_shapes(self, step: int) -> dict:
         """Nested dict of jax.ShapeDtypeStruct of the stored parameters."""
+        return self._shapes(step, "params")
+
+    def _shapes(self, step: int, item: str) -> dict:
         with ocp.StandardCheckpointer() as checkpointer:
-            stored = checkpointer.metadata(self.directory / str(step) / "params").item_metadata
+            stored = checkpointer.metadata(self.directory / str(step) / item).item_metadata
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored.tree)
 
-    def restore(self, step: int, *, params: Any, optimizer: Any) -> tuple[Any, Any, dict]:
+    def restore(self, step: int, *, params: Any, optimizer: Any, average: Any) -> Restored:
         """Restores straight into the shardings of the abstract trees.
 
         Args:
           step: which checkpoint.
           params: tree of ShapeDtypeStruct with shardings.
           optimizer: the same for the optimizer state.
-
-        Returns:
-          (params, optimizer, data position).
+          average: the same for the moving average, or None.
         """
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(params),
-                optimizer=ocp.args.StandardRestore(optimizer),
-                data=ocp.args.JsonRestore(),
-            ),
-        )
-        return restored.params, restored.optimizer, restored.data
+        items = {
+            "params": ocp.args.StandardRestore(params),
+            "optimizer": ocp.args.StandardRestore(optimizer),
+            "data": ocp.args.JsonRestore(),
+        }
+        if average is not None:
+            items["average"] = ocp.args.StandardRestore(average)
+        found = self._manager.restore(step, args=ocp.args.Composite(**items))
+        return Restored(found.params, found.optimizer, found.get("average"), found.data)
 
     def read_meta(self, step: int) -> dict:
         return self._manager.restore(
@@ -98,20 +166,35 @@ class Checkpoints:
     def read_params(self, step: int, shapes: Any) -> Any:
         """Only the parameters, as a tree like `shapes`, into its shardings if it has some.
 
-        `shapes` = None restores what is stored.
+        Trainable ones are their moving average where one was kept. `shapes` = None restores what is
+        stored.
 
         Raises:
           InputError: other parameters are stored; lists both sides' difference.
         """
         if shapes is not None:
             check_parameters(self.params_shapes(step), shapes, f"step {step} in {self.directory}")
-        return self._manager.restore(
-            step, args=ocp.args.Composite(params=ocp.args.StandardRestore(shapes))
-        ).params
+        params = self._restore_item(step, "params", shapes)
+        if not (self.directory / str(step) / "average").is_dir():
+            return params
+        averaged = parameters.flatten(self._shapes(step, "average"))
+        if shapes is not None:
+            chosen = {name: name in averaged for name in parameters.flatten(shapes)}
+            shapes, _ = parameters.split(shapes, chosen)
+        return parameters.merge(params, self._restore_item(step, "average", shapes))
+
+    def _restore_item(self, step: int, item: str, shapes: Any) -> Any:
+        args = ocp.args.Composite(**{item: ocp.args.StandardRestore(shapes)})
+        return self._manager.restore(step, args=args)[item]
 
     def close(self) -> None:
-        """Waits for a save under way."""
-        self._manager.wait_until_finished()
+        """Waits for a save under way.
+
+        Raises:
+          InputError: it could not be written.
+        """
+        with self._explaining():
+            self._manager.wait_until_finished()
         self._manager.close()
 
 
@@ -151,7 +234,7 @@ def check_same_configuration(stored: dict, current: dict, workdir: str | Path) -
     Raises:
       InputError: lists every differing key as `key: stored -> current`.
     """
-    stored, current = _flatten(stored), _flatten(current)
+    stored, current = BEFORE | _flatten(stored), BEFORE | _flatten(current)
     differing = [
         f"{key}: {stored.get(key, 'absent')} -> {current.get(key, 'absent')}"
         for key in sorted(stored.keys() | current.keys())

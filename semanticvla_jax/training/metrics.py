@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from semanticvla_jax.training import distributed
+
 
 class MetricsWriter:
     """Appends one JSON object per logged step to WORKDIR/metrics.jsonl and to TensorBoard events.
@@ -31,6 +33,21 @@ class MetricsWriter:
 
     def close(self) -> None:
         self._tensorboard.close()
+
+
+class Silence:
+    """Stands for a writer in the processes that write nothing."""
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def open_writer(workdir: str | Path, resume_step: int) -> MetricsWriter | Silence:
+    """The writer of the leading process, silence in the others."""
+    return MetricsWriter(workdir, resume_step=resume_step) if distributed.leads() else Silence()
 
 
 def read_metrics(path: str | Path) -> list[dict]:

@@ -1,11 +1,18 @@
-"""One mesh (data, fsdp, tensor) and ordered (regex, PartitionSpec) rules for the parameters."""
+"""One mesh (data, fsdp, tensor) and ordered (regex, axes) rules for the parameters.
+
+`data` and `fsdp` both split the batch. `fsdp` also splits every large parameter and its optimizer
+state, gathered where it is used. `tensor` splits products: MLPs and the decoder's attention are cut
+by columns (outputs: neurons, heads) and then by rows (inputs), so that one sum ends each pair.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from semanticvla_jax.errors import InputError
@@ -13,67 +20,115 @@ from semanticvla_jax.training import parameters
 
 AXES = ("data", "fsdp", "tensor")
 BATCH = PartitionSpec(("data", "fsdp"))
+LARGE = 2**20  # scalars; a larger parameter that a rule cannot split as it says is told
 
-# Kernels are [..., in, out]; scanned layers carry a leading depth axis, hence the negative indexing
-# in `_aligned`. Column-parallel products split their output, row-parallel ones their input.
-PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
-    (r".*lora_[ab]", (None, None)),
-    (r".*/(q|k|v|qkv|gate|up|fc1)(_proj)?/kernel", ("fsdp", "tensor")),
-    (r".*/(o|out|down|proj|fc2)(_proj)?/kernel", ("tensor", "fsdp")),
-    (r".*embed.*/embedding", (None, "fsdp")),
+Axes = tuple[str | tuple[str, ...] | None, ...]
+
+_COLUMNS = r".*/(((q|k|v|gate|up)_proj)|fc1|lm_head)"
+_ROWS = r".*/(((o|down)_proj)|fc2)"
+_TOKENS = r"queries|pos_embed|(cls|reg)_token|placeholders/(learned|types)|places"
+
+# The axes of a parameter's last dimensions: kernels are [in, out], those of scanned layers
+# [depth, in, out]. A tower's `qkv` holds q | k | v side by side; a cut by columns would not follow
+# the heads, so a tower's attention is split over `fsdp` alone.
+PARAMETER_RULES: tuple[tuple[str, Axes], ...] = (
+    (rf"{_COLUMNS}/kernel", ("fsdp", "tensor")),
+    (rf"{_COLUMNS}/lora_a", ("fsdp", None)),
+    (rf"{_COLUMNS}/lora_b", (None, ("tensor", "fsdp"))),
+    (rf"{_COLUMNS}/bias", ("tensor",)),
+    (rf"{_ROWS}/kernel", ("tensor", "fsdp")),
+    (rf"{_ROWS}/lora_a", (("tensor", "fsdp"), None)),
+    (rf"{_ROWS}/lora_b", (None, "fsdp")),
+    (r".*/lora_a", ("fsdp", None)),
+    (r".*/lora_b", (None, "fsdp")),
     (r".*/kernel", ("fsdp", None)),
-    (r".*", ()),
+    (r".*/embedding", (None, "fsdp")),
+    (r".*/(bias|scale|ls[12])", ()),
+    (rf".*/({_TOKENS})", ()),
 )
 
 
 def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
-    """A mesh over all devices; one device is a mesh of one. `data=-1` takes what the others leave.
+    """A mesh over all devices; one device is a mesh of one. An axis of -1 takes what is left.
 
     Raises:
       InputError: the axes do not multiply to the number of devices.
     """
     devices = np.asarray(jax.devices() if devices is None else devices)
-    if data == -1:
-        data = max(1, devices.size // (fsdp * tensor))
-    if data * fsdp * tensor != devices.size:
+    sizes = [data, fsdp, tensor]
+    if sizes.count(-1) == 1:
+        free = sizes.index(-1)
+        sizes[free] = max(1, devices.size // -math.prod(sizes))
+    if math.prod(sizes) != devices.size or min(sizes) < 1:
         raise InputError(
             "mesh",
             found=f"data={data} x fsdp={fsdp} x tensor={tensor}",
             expected=f"a product of {devices.size}, the number of devices",
             fix="change config.mesh",
         )
-    return Mesh(devices.reshape(data, fsdp, tensor), AXES)
+    return Mesh(devices.reshape(sizes), AXES)
 
 
 def parameter_shardings(shapes: dict, mesh: Mesh, rules=PARAMETER_RULES) -> dict:
     """NamedSharding for each parameter, same nesting as `shapes`.
 
-    An axis that does not divide its dimension is left unsharded (small models on large meshes).
+    A dimension that its axes do not divide stays whole: towers and heads have widths that no large
+    mesh divides (SigLIP's MLP has 4,304 neurons), and the rest of the model need not suffer for
+    them. For a large parameter that is logged, with its dimension and axis.
+
+    Raises:
+      InputError: parameters that no rule matches.
     """
     specs = parameters.match(shapes, rules, purpose="sharding")
     flat = parameters.flatten(shapes)
     return parameters.unflatten(
         {
-            name: NamedSharding(mesh, _aligned(specs[name], leaf.shape, mesh))
+            name: NamedSharding(mesh, _fitted(name, leaf.shape, specs[name], mesh))
             for name, leaf in flat.items()
         }
     )
 
 
-def _aligned(spec: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-    """Right-aligns a rule's spec to a shape and drops axes that do not divide."""
-    spec = spec[-len(shape) :] if shape else ()
-    padded = (None,) * (len(shape) - len(spec)) + tuple(spec)
-    return PartitionSpec(
-        *(
-            axis if axis is not None and size % mesh.shape[axis] == 0 else None
-            for axis, size in zip(padded, shape, strict=True)
-        )
-    )
+def _fitted(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) -> PartitionSpec:
+    """Right-aligns a rule's axes to a shape and drops those that do not divide."""
+    axes = axes[-len(shape) :] if shape else ()
+    axes = (None,) * (len(shape) - len(axes)) + tuple(axes)
+    fitted = []
+    for dimension, (size, axis) in enumerate(zip(shape, axes, strict=True)):
+        parts = _parts(mesh, axis)
+        if size % parts and math.prod(shape) > LARGE:
+            logging.warning(
+                "%s%s: %d devices of mesh axis %s do not divide dimension %d, which stays whole",
+                *(name, list(shape), parts, axis, dimension),
+            )
+        fitted.append(axis if size % parts == 0 else None)
+    return PartitionSpec(*fitted)
+
+
+def _parts(mesh: Mesh, axis: str | tuple[str, ...] | None) -> int:
+    names = (axis,) if isinstance(axis, str) else axis or ()
+    return math.prod(mesh.shape[name] for name in names)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_share(mesh: Mesh, process: int | None = None) -> tuple[int, int]:
+    """(index, count): this process feeds part `index` of `count` equal parts of every batch.
+
+    Processes that differ only in their place on the tensor axis feed the same part.
+
+    Args:
+      mesh: of all processes' devices.
+      process: another process's number, to ask for that one.
+    """
+    process = jax.process_index() if process is None else process
+    rows = mesh.devices.reshape(-1, mesh.shape["tensor"])
+    mine = [
+        row for row, devices in enumerate(rows) if any(d.process_index == process for d in devices)
+    ]
+    return mine[0] // len(mine), len(rows) // len(mine)
 
 
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
@@ -83,7 +138,7 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
       InputError: the batch does not divide over the devices of the batch axes.
     """
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
-    size = len(next(iter(batch.values()))) * jax.process_count()
+    size = len(next(iter(batch.values()))) * batch_share(mesh)[1]
     if size % parts:
         raise InputError(
             "global batch",
@@ -93,7 +148,9 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
         )
     sharding = NamedSharding(mesh, BATCH)
     return {
-        name: jax.make_array_from_process_local_data(sharding, np.asarray(value))
+        name: jax.make_array_from_process_local_data(
+            sharding, np.asarray(value), (size, *np.shape(value)[1:])
+        )
         for name, value in batch.items()
     }
 

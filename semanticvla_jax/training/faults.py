@@ -1,0 +1,78 @@
+"""What can go wrong inside the loop, and what it leaves behind for whoever looks for the cause."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from semanticvla_jax.errors import InputError
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss became NaN or infinite; the last checkpoint is from before."""
+
+
+def check_finite(
+    step: int, metrics: Mapping[str, jax.Array], batch: Mapping[str, np.ndarray], workdir: Path
+) -> dict[str, float]:
+    """Fetches a step's metrics.
+
+    Args:
+      step: whose metrics.
+      metrics: scalars.
+      batch: this process's part of what the step was fed.
+      workdir: where a dump goes.
+
+    Raises:
+      NonFiniteLoss: names the step, every metric and the dump.
+    """
+    values = {name: float(value) for name, value in metrics.items()}
+    if not math.isfinite(values["loss"]):
+        raise NonFiniteLoss(
+            f"loss is {values['loss']} at step {step} ({values}). "
+            f"Batch and metrics: {_dump(step, values, batch, workdir)}. The last checkpoint is "
+            "from before; lower config.optimizer.learning_rate or check the dataset, then rerun."
+        )
+    return values
+
+
+def _dump(step: int, values: dict[str, float], batch: Mapping[str, Any], workdir: Path) -> Path:
+    """Writes WORKDIR/non_finite/step_N_process_P.npz: the batch's arrays, and `metrics` as JSON."""
+    path = workdir / "non_finite" / f"step_{step}_process_{jax.process_index()}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, metrics=json.dumps(values), **batch)
+    return path
+
+
+def naming_what_was_read(batches: Iterator, data) -> Iterator:
+    """The batches, where a failure in a reader or a worker process names the batch and its data.
+
+    Args:
+      batches: an iterator over `data`.
+      data: has `position` and `description`.
+
+    Raises:
+      InputError: instead of what a worker raised, or died of.
+    """
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"training data, batch {data.position} of {data.description}",
+                found=f"{type(error).__name__}: {error}",
+                expected="readable data and living workers",
+                fix="check the files named above and the machine's memory, or try "
+                "config.data.workers=0; rerunning continues from the last checkpoint",
+            ) from error
+        yield batch
