@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from configs import options
 from semanticvla_jax.training import optimizer
 from tests.parity.golden import Golden
 from tests.parity.precision import Precision
@@ -13,23 +14,26 @@ from tests.parity.quantities import Quantity, compare
 
 # The rate is computed in float32; relative to the peak.
 TOLERANCE = 1e-6
-# How the case's description states its settings.
+# How a case's description states settings that may differ from the released ones.
 STATED = {
     "warmup_steps": r"LambdaLR i/(\d+)",
     "decay_steps": r"T_max=(\d+)",
-    "final": r"eta_min=([\d.e-]+)",
-    "peak": r"base ([\d.e-]+)",
+    "final_learning_rate": r"eta_min=([\d.e-]+)",
+    "learning_rate": r"base ([\d.e-]+)",
 }
 
 
 def check(case: Golden, precision: Precision) -> list[Quantity]:
-    stated = {name: re.search(p, case.config["case"])[1] for name, p in STATED.items()}
-    peak, final = float(stated["peak"]), float(stated["final"])
+    settings = options.released_optimizer(adapters=True)
+    for name, pattern in STATED.items():
+        if stated := re.search(pattern, case.config["case"]):
+            settings[name] = type(settings[name])(stated[1])
+    peak = settings.learning_rate
     rate = optimizer.schedule(
         peak,
-        warmup_steps=int(stated["warmup_steps"]),
-        decay_steps=int(stated["decay_steps"]),
-        final=final,
+        warmup_steps=settings.warmup_steps,
+        decay_steps=settings.decay_steps,
+        final=settings.final_learning_rate,
         total_steps=0,
     )
     tables = {"table": {int(step): lr for step, lr in case.config["table"].items()}}

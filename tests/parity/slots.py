@@ -167,12 +167,16 @@ def vision(config: Mapping, shapes: Shapes, image: int) -> dict[str, Any]:
             words, config["text"]["heads"], config.get("text_config", {})
         )
         pruners["pad_id"] = config.get("siglip_pad_token_id", config.get("pad_token_id", 1))
-    fuser = {**STAND_INS["fuser"]}
-    fuser["dense_fuser"] = {"name": "residual", "pairs": config.get("pairs", ())}
+    return {**towers, "pruners": pruners, "fuser": fuser(shapes, config.get("pairs", ()))}
+
+
+def fuser(shapes: Shapes, pairs=()) -> dict[str, Any]:
+    """Slot of the fuser; the projector's first width is some multiple of its input's."""
+    slot = STAND_INS["fuser"] | {"dense_fuser": {"name": "residual", "pairs": pairs}}
     if "fuser/sparse_fuser/projector/fc1/kernel" in shapes:
         inputs, hidden = shapes["fuser/sparse_fuser/projector/fc1/kernel"]
-        fuser["sparse_fuser"] = {"name": "channel_concat", "hidden_ratio": hidden // inputs}
-    return {**towers, "pruners": pruners, "fuser": fuser}
+        slot["sparse_fuser"] = {"name": "channel_concat", "hidden_ratio": hidden // inputs}
+    return slot
 
 
 def pruner(config: Mapping, shapes: Shapes) -> dict[str, Any]:
@@ -191,7 +195,7 @@ def pruner(config: Mapping, shapes: Shapes) -> dict[str, Any]:
 
 def decoder(config: Mapping, shapes: Shapes, chunk: int, action_dims: int) -> dict[str, Any]:
     """Slots llm, coupler and head of a whole model."""
-    llm = config.get("llama_full_config", config["llm"])
+    llm = config.get("llama_full_config") or config["llm"]
     ids = {
         ours: llm[theirs]
         for ours, theirs in (("bos_id", "bos_token_id"), ("stop_id", "eos_token_id"))
