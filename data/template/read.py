@@ -37,7 +37,7 @@ def read_demonstrations(directory: Path, robot: RobotSpec) -> Iterator[Demonstra
                     instruction=str(recording["instruction"]),
                     source=path.stem,
                 )
-        except (OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"recording {path}",
                 found=f"{type(error).__name__}: {error}",
