@@ -76,7 +76,7 @@ def open_training_data(
     transform = options.image_transform()
     batches = training_batches(training, transform, seed, options.weights)
     return TrainingData(
-        batches=batches[shard_index::shard_count].batch(
+        batches=Share(batches, shard_index, shard_count, batch_size).batch(
             batch_size // shard_count, drop_remainder=True
         ),
         validation=tuple(validation),
@@ -126,6 +126,27 @@ def training_batches(
             [weight * len(source) for weight, source in zip(weights, sources, strict=True)],
         ).seed(seed)
     return ordered.random_map(chunks.TrainingSample(transform))
+
+
+class Share(grain.MapDataset):
+    """One host's samples: the `index`-th of `count` equal blocks of every batch.
+
+    Blocks, so that the hosts' parts side by side are the batch of a single host, row for row.
+    """
+
+    def __init__(self, samples: grain.MapDataset, index: int, count: int, batch_size: int):
+        super().__init__(samples)
+        self._batch_size, self._size = batch_size, batch_size // count
+        self._first, self._length = index * self._size, len(samples) // count
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self.slice(index)
+        batch, place = divmod(index, self._size)
+        return self._parent[batch * self._batch_size + self._first + place]
 
 
 @dataclass
