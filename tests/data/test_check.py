@@ -287,10 +287,8 @@ def test_a_dim_that_quantiles_collapse():
     assert finding.verdict is Verdict.WARNING and "state left_forearm_roll" in finding.found
 
 
-def test_the_command_as_typed(good, tmp_path):
+def test_the_command_as_typed(good):
     command = [sys.executable, "-m", "semanticvla_jax.data.check", str(good), "--robot", "libero"]
-    finished = subprocess.run(
-        [*command, "--out", str(tmp_path)], capture_output=True, text=True, check=False
-    )
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "14 OK, 0 WARNING, 0 ERROR: good to train on" in finished.stdout
