@@ -38,6 +38,7 @@ class Float32:
 
     name = "float32"
     slots: Mapping[str, str] = {}
+    gradients = True
     # Regex of "<case>/<output>" -> why it is not compared.
     left: Mapping[str, str] = {}
 
@@ -76,6 +77,7 @@ class Bfloat16:
 
     name = "bfloat16"
     slots: Mapping[str, str] = {"dtype": "bfloat16", "param_dtype": "bfloat16"}
+    gradients = False
     left: Mapping[str, str] = {
         r"e_.*/grad/.*": "gradients of an absolute error jump with its sign: float32 only"
     }

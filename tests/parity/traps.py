@@ -15,8 +15,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from unittest import mock
 
-import jax.numpy as jnp
-
 from configs import options
 from semanticvla_jax.data import images
 from semanticvla_jax.data.normalization import Statistics
@@ -30,6 +28,7 @@ from semanticvla_jax.models.text import TextTower
 from semanticvla_jax.models.vit import VisionTower
 from semanticvla_jax.robots import BinaryGripper
 from semanticvla_jax.training import optimizer
+from tests.parity import wrong
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +63,9 @@ def configured(*path: str, **changes) -> Callable[[], AbstractContextManager]:
     return replaced(build, "build", lambda original: lambda config: original(edited(config)))
 
 
-def replaced(owner, name: str, wrong) -> Callable[[], AbstractContextManager]:
-    """`owner.name` is `wrong(original)`."""
-    return lambda: mock.patch.object(owner, name, wrong(getattr(owner, name)))
+def replaced(owner, name: str, spoil) -> Callable[[], AbstractContextManager]:
+    """`owner.name` is `spoil(original)`."""
+    return lambda: mock.patch.object(owner, name, spoil(getattr(owner, name)))
 
 
 def both(*swaps: Callable[[], AbstractContextManager]) -> Callable[[], AbstractContextManager]:
@@ -82,184 +81,10 @@ def both(*swaps: Callable[[], AbstractContextManager]) -> Callable[[], AbstractC
     return entered
 
 
-def part(kind: str, name: str, wrong) -> Callable[[], AbstractContextManager]:
-    """The part that configurations call `name` is `wrong(original)`."""
+def part(kind: str, name: str, spoil) -> Callable[[], AbstractContextManager]:
+    """The part that configurations call `name` is `spoil(original)`."""
     table = build.PARTS[kind]
-    return lambda: mock.patch.dict(table, {name: wrong(table[name])})
-
-
-def final_norm_applied(original):
-    def encode(self, pixels, conditions):
-        features, exchanges = original(self, pixels, conditions)
-        towers = {"dino": self.dino, "siglip": self.siglip}
-        normed = {n: tuple(towers[n].normed(x) for x in xs) for n, xs in features.items()}
-        return normed, exchanges
-
-    return encode
-
-
-def positions_from_the_class_token_on(original):
-    def embed(self, pixels, queries=None):
-        tokens = original(self, pixels, queries)
-        if not self.class_token:
-            return tokens
-        shifted = jnp.roll(self.pos_embed, 1, axis=1) - self.pos_embed
-        start = self.prefix
-        return tokens.at[:, start : start + self.patches].add(shifted[:, -self.patches :])
-
-    return embed
-
-
-def queries_before_the_patches(original):
-    def embed(self, pixels, queries=None):
-        tokens = original(self, pixels, queries)
-        prefix, patches, appended = self.split(tokens)
-        return jnp.concatenate([prefix, appended, patches], axis=1)
-
-    return embed
-
-
-def film_before_attention(original):
-    def call(self, x, mask=None, modulation=None):
-        if modulation is not None:
-            scale, shift = modulation
-            x = (1 + scale[:, None]) * x + shift[:, None]
-        return original(self, x, mask, None)
-
-    return call
-
-
-def film_without_one(original):
-    def call(self, x, mask=None, modulation=None):
-        if modulation is not None:
-            modulation = modulation[0] - 1, modulation[1]
-        return original(self, x, mask, modulation)
-
-    return call
-
-
-def one_tower_after_the_other(original):
-    def call(self, pair, dino, siglip):
-        first, _ = original(self, pair, dino, siglip)
-        return first, original(self, pair, first, siglip)[1]
-
-    return call
-
-
-def pads_not_hidden(original):
-    def read(self, text_ids):
-        words = original(self, text_ids)
-        return words and words._replace(mask=jnp.ones_like(words.mask))
-
-    return read
-
-
-def without_stop_token(original):
-    def language_ids(*args):
-        ids, valid = original(*args)
-        return ids[:, :-1], valid[:, :-1]
-
-    return language_ids
-
-
-def cues_behind_anchors(original):
-    def merge(self, dino, siglip):
-        return jnp.roll(original(self, dino, siglip), -siglip.cues.shape[1], axis=1)
-
-    return merge
-
-
-def anchors_swapped(original):
-    def call(self, dino, siglip):
-        swapped = dino._replace(anchors=siglip.anchors), siglip._replace(anchors=dino.anchors)
-        return original(self, *swapped)
-
-    return call
-
-
-def state_first(original):
-    def assemble(self, embed, image_tokens, *rest):
-        built = original(self, embed, image_tokens, *rest)
-        bos, images_, state, tail = jnp.split(
-            built.embeddings, [1, 1 + image_tokens.shape[1], 2 + image_tokens.shape[1]], axis=1
-        )
-        return built._replace(embeddings=jnp.concatenate([bos, state, images_, tail], axis=1))
-
-    return assemble
-
-
-def neighbouring_pairs(original):
-    def rotate(x, angles):
-        paired = jnp.concatenate([x[..., 0::2], x[..., 1::2]], axis=-1)
-        first, second = jnp.split(original(paired, angles), 2, axis=-1)
-        return jnp.stack([first, second], axis=-1).reshape(x.shape)
-
-    return rotate
-
-
-def second_to_last_block(original):
-    def run(self, tokens, start, stop, modulations=None):
-        if stop < self.depth:
-            return original(self, tokens, start, stop, modulations)
-        before = original(self, tokens, start, stop - 1, modulations)
-        original(self, before, stop - 1, stop, modulations)  # its parameters exist all the same
-        return before
-
-    return run
-
-
-def best_patch_first(original):
-    def select(self, *args):
-        selection = original(self, *args)
-        scores, kept = (selection.details[n] for n in ("patch_scores", "kept_patches"))
-        order = jnp.argsort(-jnp.take_along_axis(scores, kept, axis=1))
-        return selection._replace(anchors=pruners.take_rows(selection.anchors, order))
-
-    return select
-
-
-def block_without_stop(original):
-    return lambda valid, start, length: original(valid, start, length - 1)
-
-
-def epsilon_1e6(original):
-    return lambda epsilon, *args, **kwargs: original(1e-6, *args, **kwargs)
-
-
-def without_mask(original):
-    return lambda self, ids, mask=None: original(self, ids, None)
-
-
-def without_warmup(original):
-    return lambda peak, **settings: original(peak, **{**settings, "warmup_steps": 0})
-
-
-def not_negated(original):
-    def to_environment(self, actions):
-        actions = original(self, actions)
-        actions[..., self.index] *= -1
-        return actions
-
-    return to_environment
-
-
-def unchanged(original):
-    """A step that is left out: what it is given comes back."""
-    return lambda x, *args, **kwargs: x
-
-
-def only_kernels_decay(original):
-    def released_optimizer(**arguments):
-        settings = original(**arguments)
-        settings.decay_mask = ".*kernel"
-        return settings
-
-    return released_optimizer
-
-
-def other_bounds(original):
-    other = {"bounds": "bounds_q99", "bounds_q99": "bounds"}
-    return lambda self, kind: original(self, other[kind])
+    return lambda: mock.patch.dict(table, {name: spoil(table[name])})
 
 
 TRAPS = (
@@ -314,51 +139,51 @@ TRAPS = (
         "head's norm epsilon 1e-6",
         "heads.LayerNorm",
         "f_eps",
-        replaced(heads, "LayerNorm", epsilon_1e6),
+        replaced(heads, "LayerNorm", wrong.epsilon_1e6),
     ),
     Trap(
         "features: second to last block",
         "VisionTower.run",
         "e_|c_",
-        replaced(VisionTower, "run", second_to_last_block),
+        replaced(VisionTower, "run", wrong.second_to_last_block),
         "second-to-last block of both towers",
     ),
     Trap(
         "features with the final norm",
         "SemanticVLA.encode",
         "c_",
-        replaced(SemanticVLA, "encode", final_norm_applied),
+        replaced(SemanticVLA, "encode", wrong.final_norm_applied),
     ),
     Trap(
         "positions from the class token on",
         "VisionTower.embed",
         "e_|b_",
-        replaced(VisionTower, "embed", positions_from_the_class_token_on),
+        replaced(VisionTower, "embed", wrong.positions_from_the_class_token_on),
     ),
     Trap(
         "queries in front of the patches",
         "VisionTower.embed",
         "c_|d_",
-        replaced(VisionTower, "embed", queries_before_the_patches),
+        replaced(VisionTower, "embed", wrong.queries_before_the_patches),
     ),
     Trap(
         "kept patches in the order of scores",
         "InstructionDrivenPruner.select",
         "e_|a_",
-        replaced(pruners.InstructionDrivenPruner, "select", best_patch_first),
+        replaced(pruners.InstructionDrivenPruner, "select", wrong.best_patch_first),
         "top-k kept in score order",
     ),
     Trap(
         "pads and end token not hidden",
         "Pruners.read",
         "a_",
-        replaced(pruners.Pruners, "read", pads_not_hidden),
+        replaced(pruners.Pruners, "read", wrong.pads_not_hidden),
     ),
     Trap(
         "text tower without mask",
         "TextTower.__call__",
         "e_|a_",
-        replaced(TextTower, "__call__", without_mask),
+        replaced(TextTower, "__call__", wrong.without_mask),
         "text encoder without mask",
     ),
     Trap(
@@ -386,7 +211,7 @@ TRAPS = (
         "e_",
         both(
             configured("pruners", pooling={"name": "mean_without_pads"}),
-            replaced(semanticvla, "language_ids", without_stop_token),
+            replaced(semanticvla, "language_ids", wrong.without_stop_token),
         ),
         "FiLM mean without pads and stop",
     ),
@@ -394,13 +219,13 @@ TRAPS = (
         "FiLM in front of the attention",
         "Block.__call__",
         "e_|b_film",
-        replaced(Block, "__call__", film_before_attention),
+        replaced(Block, "__call__", wrong.film_before_attention),
     ),
     Trap(
         "FiLM's scale without the 1",
         "Block.__call__",
         "b_film|e_",
-        replaced(Block, "__call__", film_without_one),
+        replaced(Block, "__call__", wrong.film_without_one),
     ),
     Trap(
         "Dense-Fuser replaces the patches",
@@ -413,28 +238,28 @@ TRAPS = (
         "Dense-Fuser one tower after the other",
         "ResidualDenseFuser.__call__",
         "e_|c_",
-        replaced(ResidualDenseFuser, "__call__", one_tower_after_the_other),
+        replaced(ResidualDenseFuser, "__call__", wrong.one_tower_after_the_other),
         "fuser sequential update",
     ),
     Trap(
         "Sparse-Fuser: SigLIP first",
         "SparseFuser.__call__",
         "e_",
-        replaced(SparseFuser, "__call__", anchors_swapped),
+        replaced(SparseFuser, "__call__", wrong.anchors_swapped),
         "fuse order SigLIP|DINO",
     ),
     Trap(
         "cues behind the anchors",
         "HierarchicalFuser.merge",
         "e_",
-        replaced(HierarchicalFuser, "merge", cues_behind_anchors),
+        replaced(HierarchicalFuser, "merge", wrong.cues_behind_anchors),
         "VL tokens after LV/E tokens",
     ),
     Trap(
         "proprioception in front of the images",
         "ActionCoupler.assemble",
         "e_",
-        replaced(ActionCoupler, "assemble", state_first),
+        replaced(ActionCoupler, "assemble", wrong.state_first),
         "proprio first",
     ),
     Trap(
@@ -462,14 +287,14 @@ TRAPS = (
         "stop token outside the action block",
         "mask hybrid, one row shorter",
         "e_|i_",
-        part("mask", "hybrid", block_without_stop),
+        part("mask", "hybrid", wrong.block_without_stop),
         "stop token not in bidirectional block",
     ),
     Trap(
         "rotary pairs of neighbours",
         "llama.rotate",
         "f_hf_llama",
-        replaced(llama, "rotate", neighbouring_pairs),
+        replaced(llama, "rotate", wrong.neighbouring_pairs),
     ),
     Trap(
         "adapters without alpha / rank",
@@ -481,33 +306,39 @@ TRAPS = (
         "weight decay of kernels only",
         "released_optimizer: decay_mask",
         "g_",
-        replaced(options, "released_optimizer", only_kernels_decay),
+        replaced(options, "released_optimizer", wrong.only_kernels_decay),
     ),
-    Trap("no warm-up", "optimizer.schedule", "h_", replaced(optimizer, "schedule", without_warmup)),
+    Trap(
+        "no warm-up",
+        "optimizer.schedule",
+        "h_",
+        replaced(optimizer, "schedule", wrong.without_warmup),
+    ),
     Trap(
         "quantiles and extremes exchanged",
         "Statistics.bounds",
         "i_|e_",
-        replaced(Statistics, "bounds", other_bounds),
+        replaced(Statistics, "bounds", wrong.other_bounds),
     ),
     Trap(
         "gripper sign not negated",
         "BinaryGripper.to_environment",
         "i_",
-        replaced(BinaryGripper, "to_environment", not_negated),
+        replaced(BinaryGripper, "to_environment", wrong.not_negated),
     ),
     Trap(
         "no JPEG round trip",
         "images.encode_jpeg, decode_jpeg",
         "j_",
         both(
-            replaced(images, "encode_jpeg", unchanged), replaced(images, "decode_jpeg", unchanged)
+            replaced(images, "encode_jpeg", wrong.unchanged),
+            replaced(images, "decode_jpeg", wrong.unchanged),
         ),
     ),
     Trap(
         "no central crop at evaluation",
         "images.centre_crop",
         "j_",
-        replaced(images, "centre_crop", unchanged),
+        replaced(images, "centre_crop", wrong.unchanged),
     ),
 )

@@ -21,12 +21,7 @@ def our_shapes(weights: Mapping[str, np.ndarray], rule_list: Sequence[Rule]) -> 
 
 
 class Imported:
-    """Weights of a case as parameters of a module.
-
-    Attributes:
-      params: nested dict, in the module's own dtypes.
-      report: of the import.
-    """
+    """Weights of a case as parameters of a module: `params`, nested, in the module's own dtypes."""
 
     def __init__(
         self,
@@ -38,7 +33,7 @@ class Imported:
     ):
         """Takes the parameters that `run(module, *args)` touches, no more and no fewer."""
         shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *args, method=run))["params"]
-        params, self.report = rules.convert(weights, rule_list, shapes)
+        params, _ = rules.convert(weights, rule_list, shapes)
         self.params = jax.tree.map(jnp.asarray, params)
         targets, _ = rules.plan(weights, rule_list, shapes)
         self._places = {

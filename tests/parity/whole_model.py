@@ -138,7 +138,7 @@ def check(case: Golden, precision: Precision) -> list[Quantity]:
     quantities = [compare("proprio_normalized", *state, 1e-6, "normalisation")]
     reference = functools.cache(lambda: WholeModel(case, FLOAT32))
     outs: dict[str, dict] = {}
-    if not any(re.fullmatch(pattern, f"{case.name}/grad/") for pattern in precision.left):
+    if precision.gradients:
         (_, outs["train"]), grads = whole.differentiate(whole.params, batches["train"])
         quantities += check_gradients(case, whole, flatten_dict(grads, sep="/"))
     for run, batch in batches.items():
@@ -154,14 +154,14 @@ def check_run(
 ) -> list[Quantity]:
     """Values, masks and choices of one forward pass."""
     return [
-        *values(case, precision, recorded(case, run, out, batch), TOLERANCE, run),
-        *exact(recorded_masks(case, run, out), case.outputs, f"{run} masks"),
+        *values(case, precision, recorded(run, out, batch), TOLERANCE, run),
+        *exact(recorded_masks(run, out), case.outputs, f"{run} masks"),
         *check_actions(case, precision, run, out),
         *check_choices(case, precision, run, out, own),
     ]
 
 
-def recorded(case: Golden, run: str, out: dict, batch: dict) -> dict[str, Any]:
+def recorded(run: str, out: dict, batch: dict) -> dict[str, Any]:
     """Numbers by their names in the case."""
     rows = out["actions"].shape[0]
     width = out["states"][0].shape[-1]
@@ -181,7 +181,7 @@ def recorded(case: Golden, run: str, out: dict, batch: dict) -> dict[str, Any]:
     return {f"{run}/{name}": value for name, value in named.items()}
 
 
-def recorded_masks(case: Golden, run: str, out: dict) -> dict[str, Any]:
+def recorded_masks(run: str, out: dict) -> dict[str, Any]:
     """Masks by their names; those over the text tell where the placeholders are, and what is read.
 
     The authors' text positions are ours without the image and proprioception tokens.

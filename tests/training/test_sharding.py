@@ -80,3 +80,16 @@ def test_put_batch_keeps_values():
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
     batch = {"images": np.arange(6, dtype=np.uint8).reshape(2, 3)}
     np.testing.assert_array_equal(sharding.put_batch(batch, mesh)["images"], batch["images"])
+
+
+def test_one_axis_takes_what_the_others_leave():
+    mesh = sharding.make_mesh(data=1, fsdp=-1, devices=jax.devices()[:1])
+    assert mesh.shape["fsdp"] == 1
+    with pytest.raises(InputError, match="data=-1 x fsdp=-1"):
+        sharding.make_mesh(data=-1, fsdp=-1, devices=jax.devices()[:1])
+
+
+def test_a_parameter_without_a_rule_is_an_error():
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    with pytest.raises(InputError, match="part/unheard_of"):
+        sharding.parameter_shardings({"part": {"unheard_of": jnp.zeros(2)}}, mesh)
