@@ -1,7 +1,7 @@
 """FLOPs of an inference in four conventions.
 
   ours: what this graph runs.
-  full: what the released code runs: also the text tower and FiLM once per image, the vocabulary
+  full: what the released code runs: also text tower, its MLP and FiLM once per image, the vocabulary
     head over every position, and the vision blocks behind the feature layer.
   lean: full without the vocabulary head and with the text tower once.
   paper_like: lean without attention products and without the text tower; this one fits the paper's
@@ -81,6 +81,7 @@ def conventions(inference: Inference) -> tuple[dict[str, Count], list[Addition]]
     ]
     left_by_lean = [
         *_again_for_each_image(inference, "SigLIP text", ours),
+        *_again_for_each_image(inference, "text MLP", ours),
         *_head_everywhere(inference, ours),
     ]
     lean = _without(_with(ours, kept), "lm_head")

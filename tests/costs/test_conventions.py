@@ -48,7 +48,7 @@ def test_every_component_by_hand(smallest_inference):
         "DINOv2": (embed + 2 * dino[0], 2 * dino[1]),
         "SigLIP": (embed + 2 * siglip[0], 2 * siglip[1]),
         "SigLIP text": block(1, 8, text_width, 8),
-        "text MLP": (linear(IMAGES * 8, text_width, 8, 8), 0),
+        "text MLP": (linear(8, text_width, 8, 8), 0),
         # Similarity of all patches with all words, then the weighted patches of each cue.
         "pruners": (0, 2 * IMAGES * PATCHES * 8 * 8 + 2 * IMAGES * CUES * PATCHES * 8),
         "FiLM": (2 * 2 * linear(1, 16, 8), 0),
@@ -72,8 +72,8 @@ def test_tokens(smallest_inference):
 
 def test_full_repeats_per_image_what_depends_on_the_instruction_alone(smallest_inference):
     counts, additions = conventions.conventions(smallest_inference)
-    assert {a.component for a in additions} == {"FiLM", "SigLIP text"}
-    for name in ("FiLM", "SigLIP text"):
+    assert {a.component for a in additions} == {"FiLM", "SigLIP text", "text MLP"}
+    for name in ("FiLM", "SigLIP text", "text MLP"):
         assert counts["full"][name].total == IMAGES * counts["ours"][name].total
     assert conventions.total(counts["full"]) == conventions.total(counts["ours"]) + sum(
         a.flops.total for a in additions
