@@ -1,8 +1,8 @@
 """FLOPs of an inference in four conventions.
 
   ours: what this graph runs.
-  full: what the released code runs: also text tower, its MLP and FiLM once per image, the vocabulary
-    head over every position, and the vision blocks behind the feature layer.
+  full: what the released code runs: also text tower, its MLP and FiLM once per image, the
+    vocabulary head over every position, and the vision blocks behind the feature layer.
   lean: full without the vocabulary head and with the text tower once.
   paper_like: lean without attention products and without the text tower; this one fits the paper's
     Table 2.
