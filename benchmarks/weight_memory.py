@@ -27,8 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from semanticvla_jax.costs import inference
-from semanticvla_jax.models import build, presets
+from semanticvla_jax.models import abstract, build, presets
 from semanticvla_jax.robots import find_robot
 from semanticvla_jax.training.sharding import make_mesh, parameter_shardings
 from semanticvla_jax.weights import authors, importing, rules
@@ -51,8 +50,8 @@ def smaller_model(layers: int):
     config["fuser"]["dense_fuser"]["pairs"] = ((0, 0),)
     config["lora"] = None
     model = build.build(config)
-    batch = inference.abstract_batch(config, find_robot("libero"), 1)
-    return model, inference.init(model, batch)
+    batch = abstract.abstract_batch(config, find_robot("libero"), 1)
+    return model, abstract.init(model, batch)
 
 
 def write_checkpoint(folder: Path, layers: int, shards: int) -> None:

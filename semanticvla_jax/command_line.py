@@ -1,8 +1,12 @@
-"""Parsing of commands whose flags include a configuration file."""
+"""What commands with a `--config` flag share: parsing, and saying what is wrong with it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from absl import flags
+from ml_collections import config_flags
 
 from semanticvla_jax.errors import InputError
 
@@ -25,3 +29,22 @@ def parse(argv: list[str]) -> list[str]:
             expected="flags of this command, and entries that the configuration has",
             fix="correct it; --help lists the flags",
         ) from None
+
+
+def given_config(holder: flags.FlagHolder) -> tuple[str, Any]:
+    """(file, configuration) of a `--config` flag.
+
+    A file that is not there would show only when its content is asked for.
+
+    Raises:
+      InputError: none given, or no such file.
+    """
+    name = config_flags.get_config_filename(flags.FLAGS["config"]) if holder.value else "nothing"
+    if not Path(name.partition(":")[0]).is_file():
+        raise InputError(
+            "--config",
+            found=name,
+            expected="a configuration file, such as configs/libero_tiny.py",
+            fix="correct --config; an argument for the file follows a colon",
+        )
+    return name, holder.value

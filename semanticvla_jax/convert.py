@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from semanticvla_jax.command_line import parse
+from semanticvla_jax.command_line import given_config, parse
 from semanticvla_jax.errors import InputError, exit_on_input_error
 from semanticvla_jax.weights import conversion
 from semanticvla_jax.weights.export_layouts import LAYOUTS
@@ -60,23 +59,6 @@ def requested() -> list[tuple[str, Path]]:
     return [(name, Path(path)) for name, path in zip(names, paths, strict=True)]
 
 
-def configuration() -> dict[str, Any]:
-    """--config as JSON values.
-
-    Raises:
-      InputError: none given, or no such file.
-    """
-    name = config_flags.get_config_filename(flags.FLAGS["config"]) if _CONFIG.value else "nothing"
-    if not Path(name.partition(":")[0]).is_file():
-        raise InputError(
-            "--config",
-            found=name,
-            expected="a configuration file, such as configs/semanticvla_libero.py",
-            fix="name the model to convert into",
-        )
-    return json.loads(_CONFIG.value.to_json())
-
-
 def main(argv: list[str]) -> None:
     if len(argv) > 1 or not _DST.value:
         raise InputError(
@@ -88,7 +70,7 @@ def main(argv: list[str]) -> None:
     if requests[0][0] == OURS:
         converted = conversion.read_ours(requests[0][1], _STEP.value)
     else:
-        config = configuration()
+        config = json.loads(given_config(_CONFIG)[1].to_json())
         converted = conversion.import_foreign(requests, config, accept_differences=_ACCEPT.value)
     if _MERGE.value:
         converted = converted.merged()

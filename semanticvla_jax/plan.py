@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from absl import app, flags
 from ml_collections import config_flags
 
-from semanticvla_jax.command_line import parse
+from semanticvla_jax.command_line import given_config, parse
 from semanticvla_jax.costs.chips import CHIPS, find_chip
 from semanticvla_jax.costs.printed import text
 from semanticvla_jax.costs.report import report
@@ -37,7 +36,7 @@ def main(argv: list[str]) -> None:
         raise InputError(
             "command line", found=argv[1:], expected="flags only", fix="see --helpfull"
         )
-    name, config = _configuration()
+    name, config = given_config(_CONFIG)
     costs = report(
         config,
         prompt_tokens=_PROMPT_TOKENS.value,
@@ -51,19 +50,6 @@ def main(argv: list[str]) -> None:
             return
         Path(_JSON.value).write_text(numbers + "\n")
     print(text(name, costs))
-
-
-def _configuration() -> tuple[str, Any]:
-    """(name, configuration); a file that is not there shows only when its content is asked for."""
-    name = config_flags.get_config_filename(flags.FLAGS["config"]) if _CONFIG.value else "nothing"
-    if not Path(name.partition(":")[0]).is_file():
-        raise InputError(
-            "--config",
-            found=name,
-            expected="a configuration file, such as configs/libero_tiny.py",
-            fix="correct --config; an argument for the file follows a colon",
-        )
-    return name, _CONFIG.value
 
 
 @exit_on_input_error

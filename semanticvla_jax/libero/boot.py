@@ -33,7 +33,7 @@ def boot(assets: str | os.PathLike | None = None) -> Assets:
     Args:
       assets: directory of LIBERO's assets; None lets `resolve_assets` choose.
     Raises:
-      InputError: LIBERO or the render backend's system library is not installed, or MUJOCO_GL
+      InputError: LIBERO or the render backend's Debian package is not installed, or MUJOCO_GL
         names a backend that needs a screen.
     """
     from semanticvla_jax.libero.assets.resolve import resolve_assets
@@ -110,7 +110,7 @@ def _silence_robosuite() -> None:
         raise InputError(
             "the simulator cannot be imported",
             found=str(error),
-            expected="robosuite with a headless OpenGL library",
+            expected="robosuite with headless OpenGL",
             fix="`apt-get install libosmesa6` (or libegl1 with MUJOCO_GL=egl), then `make setup`",
         ) from error
     robosuite.macros = macros

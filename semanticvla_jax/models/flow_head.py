@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -48,13 +49,13 @@ class FlowHead(nn.Module):
     @nn.compact
     def velocity(self, states: jax.Array, noisy: jax.Array, time: jax.Array) -> jax.Array:
         """[B, K, T, d], x_t f32[B, K, A], t f32[B] -> f32[B, K, A]."""
-        project = lambda name: self.dense(self.width, kernel_init=self.kernel_init, name=name)  # noqa: E731
+        project = functools.partial(self.dense, self.width, kernel_init=self.kernel_init)
         length = states.shape[1]
         normal = nn.initializers.normal(0.02)
         places = self.param("places", normal, (length, self.width), self.param_dtype)
-        x = project("states")(states.reshape(*states.shape[:2], -1).astype(jnp.float32))
-        x = x + project("actions")(noisy) + places
-        x = x + project("time")(time_features(time, self.width))[:, None]
+        x = project(name="states")(states.reshape(*states.shape[:2], -1).astype(jnp.float32))
+        x = x + project(name="actions")(noisy) + places
+        x = x + project(name="time")(time_features(time, self.width))[:, None]
         for i in range(self.depth):
             x = Block(
                 heads=self.heads,

@@ -34,7 +34,7 @@ class LoRA:
 def merge(params: dict, lora: LoRA) -> dict:
     """Folds every adapter into its kernel, kernel + A B * scale in f32, and removes the adapters.
 
-    Kernels may carry leading layer axes ([..., in, out]), as their factors then do.
+    Stacked kernels ([layers, in, out]) are folded one after the other, with little extra memory.
     """
     flat = flatten_dict(params)
     merged = {}
@@ -42,8 +42,8 @@ def merge(params: dict, lora: LoRA) -> dict:
         if path[-1] in ("lora_a", "lora_b"):
             continue
         if path[-1] == "kernel" and path[:-1] + ("lora_a",) in flat:
-            leaf = leaf.astype(jnp.float32) + _delta(flat, path[:-1], lora)
-            leaf = leaf.astype(flat[path].dtype)
+            factors = (flat[path[:-1] + (name,)] for name in ("lora_a", "lora_b"))
+            leaf = _fold(leaf, *factors, scale=lora.scale)
         merged[path] = leaf
     return unflatten_dict(merged)
 
@@ -51,14 +51,21 @@ def merge(params: dict, lora: LoRA) -> dict:
 def unmerge(merged: dict, adapted: dict, lora: LoRA) -> dict:
     """The inverse of `merge`: takes `adapted`'s adapters out of the kernels of `merged` again."""
     flat, adapters = flatten_dict(merged), flatten_dict(adapted)
-    for path in list(flat):
+    for path, leaf in flat.items():
         if path[-1] == "kernel" and path[:-1] + ("lora_a",) in adapters:
-            base = flat[path].astype(jnp.float32) - _delta(adapters, path[:-1], lora)
-            flat[path] = base.astype(flat[path].dtype)
+            factors = (adapters[path[:-1] + (name,)] for name in ("lora_a", "lora_b"))
+            flat[path] = _fold(leaf, *factors, scale=-lora.scale)
     factors = {p: v for p, v in adapters.items() if p[-1] in ("lora_a", "lora_b")}
     return unflatten_dict({**flat, **factors})
 
 
-def _delta(flat: dict, layer: tuple[str, ...], lora: LoRA) -> jax.Array:
-    a, b = (flat[layer + (name,)].astype(jnp.float32) for name in ("lora_a", "lora_b"))
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST) * lora.scale
+def _fold(kernel: jax.Array, a: jax.Array, b: jax.Array, *, scale: float) -> jax.Array:
+    """kernel + A B * scale, computed in f32, in the kernel's own type."""
+
+    def one(layer):
+        kernel, a, b = (leaf.astype(jnp.float32) for leaf in layer)
+        delta = jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST) * scale
+        return (kernel + delta).astype(layer[0].dtype)
+
+    layers = (kernel, a, b)
+    return jax.lax.map(one, layers) if kernel.ndim == 3 else one(layers)

@@ -25,7 +25,6 @@ def variant(name: str) -> Callable:
             edit(config)
             return config
 
-        apply.__doc__ = edit.__doc__
         VARIANTS[name] = apply
         return apply
 
@@ -78,41 +77,21 @@ def patches(config: Config) -> int:
     return (tower["image_size"] // patch) ** 2
 
 
-def keep_one_in(config: Config, ratio: int) -> None:
+def keep_one_in(ratio: int) -> Callable[[Config], None]:
     """One anchor and one aggregation token for `ratio` patches; cues stay."""
-    kept = patches(config) // ratio
-    config["pruners"]["siglip"]["anchors"] = kept
-    config["pruners"]["dino"]["queries"] = kept
+
+    def edit(config: Config) -> None:
+        kept = patches(config) // ratio
+        config["pruners"]["siglip"]["anchors"] = kept
+        config["pruners"]["dino"]["queries"] = kept
+
+    return edit
 
 
-@variant("r4")
-def r4(config: Config) -> None:
-    """Table 5: a quarter of the patches."""
-    keep_one_in(config, 4)
-
-
-@variant("r8")
-def r8(config: Config) -> None:
-    """Table 5: one in eight, SemanticVLA's own ratio."""
-    keep_one_in(config, 8)
-
-
-@variant("r16")
-def r16(config: Config) -> None:
-    """Table 5: one in sixteen."""
-    keep_one_in(config, 16)
-
-
-@variant("lite")
-def lite(config: Config) -> None:
-    """SemanticVLA-Lite: one in sixteen."""
-    keep_one_in(config, 16)
-
-
-@variant("r32")
-def r32(config: Config) -> None:
-    """Table 5: one in thirty-two."""
-    keep_one_in(config, 32)
+# Table 5; 8 is SemanticVLA's own ratio, 16 that of SemanticVLA-Lite.
+for _ratio in (4, 8, 16, 32):
+    variant(f"r{_ratio}")(keep_one_in(_ratio))
+variant("lite")(keep_one_in(16))
 
 
 def _place(config: Config, siglip: str, dino: str) -> None:

@@ -104,9 +104,8 @@ class Checkpoints:
                 f"checkpoint in {self.directory}",
                 found=f"{type(error).__name__}: {error}",
                 expected="a disk that takes it",
-                fix=f"make room and rerun: it continues from step {max(kept)}, which is whole"
-                if kept
-                else "make room and rerun: nothing is saved yet",
+                fix="make room if the disk is full, and rerun: "
+                + (f"it continues from step {max(kept)}, which is whole" if kept else "from 0"),
             ) from error
 
     def set_aside(self, step: int) -> Path:

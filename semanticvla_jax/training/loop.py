@@ -70,11 +70,14 @@ def run_steps(
             if any(due) or stop:
                 last = check_finite(*pending, trainer.workdir)
                 pending = None
+            row = {}
             if due.log:
                 checkpoints.check()
-                writer.write(step, last | progress.tell(step, last["loss"]))
+                row |= last | progress.tell(step, last["loss"])
             if due.validate:
-                writer.write(step, trainer.validate(state, frozen))
+                row |= trainer.validate(state, frozen)
+            if row:
+                writer.write(step, row)
             if due.save or stop:
                 trainer.save(checkpoints, state, frozen)
             if stop and step < config.total_steps:

@@ -12,9 +12,8 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from semanticvla_jax.costs import inference
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.models import lora
+from semanticvla_jax.models import abstract, lora
 from semanticvla_jax.models.build import build
 from semanticvla_jax.robots import find_robot
 from semanticvla_jax.training import checkpoints as ckpt
@@ -69,9 +68,9 @@ def import_foreign(
       InputError: see `importing.open_checkpoints`, `refuse_differences`, `rules.plan`.
     """
     robot = find_robot(config["robot"])
-    model_config = inference.complete(config)
+    model_config = abstract.complete(config)
     model = build(model_config)
-    shapes = inference.init(model, inference.abstract_batch(model_config, robot, 1))
+    shapes = abstract.init(model, abstract.abstract_batch(model_config, robot, 1))
     opened = importing.open_checkpoints(requests, model)
     if not accept_differences:
         importing.refuse_differences(opened.differences)

@@ -1,4 +1,4 @@
-"""safetensors files: headers checked by the library, values read in place."""
+"""safetensors files: headers checked by `safetensors`, values read in place."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def open_safetensors(path: Path) -> dict[str, LazyArray]:
 
 
 def _header(path: Path) -> tuple[dict[str, dict], int]:
-    """(entries by name, where the data begins), after the library has found them consistent."""
+    """(entries by name, where the data begins), after `safetensors` has found them consistent."""
     try:
         with safe_open(path, "numpy", backend="pread"):
             pass

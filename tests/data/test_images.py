@@ -73,7 +73,7 @@ def test_hand_numbers_of_the_colour_changes():
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_hue_and_saturation_agree_with_the_standard_library(seed):
+def test_hue_and_saturation_agree_with_colorsys(seed):
     import colorsys
 
     rng = np.random.default_rng(seed)

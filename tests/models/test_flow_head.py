@@ -33,6 +33,9 @@ def test_draws_differ_with_the_key_and_are_fixed_without_one():
     head = flow_head.FlowHead(width=8, depth=1, heads=2, steps=2)
     states = jax.random.normal(jax.random.key(1), (2, 4, 3, 5))
     params = head.init(jax.random.key(0), states)
-    draw = lambda seed: head.apply(params, states, rngs={"noise": jax.random.key(seed)})  # noqa: E731
+
+    def draw(seed: int):
+        return head.apply(params, states, rngs={"noise": jax.random.key(seed)})
+
     assert np.abs(draw(0) - draw(1)).max() > 0.1
     np.testing.assert_array_equal(head.apply(params, states), head.apply(params, states))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import pickle
 
@@ -71,8 +70,6 @@ def test_any_instruction_can_be_encoded(instruction):
 
 
 def test_every_libero_instruction_fits():
-    if importlib.util.find_spec("libero") is None:
-        pytest.skip("needs hf-libero")
     from semanticvla_jax.text.train_tokenizer import libero_instructions
 
     instructions = libero_instructions()
@@ -84,8 +81,6 @@ def test_every_libero_instruction_fits():
 
 
 def test_training_gives_the_shipped_vocabulary():
-    if importlib.util.find_spec("libero") is None:
-        pytest.skip("needs hf-libero")
     from semanticvla_jax.text.train_tokenizer import libero_instructions, train
 
     again = sentencepiece.SentencePieceProcessor(model_proto=train(libero_instructions()))

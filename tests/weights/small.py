@@ -8,8 +8,7 @@ import json
 import jax
 import numpy as np
 
-from semanticvla_jax.costs import inference
-from semanticvla_jax.models import presets
+from semanticvla_jax.models import abstract, presets
 from semanticvla_jax.models.build import build
 from semanticvla_jax.robots import LIBERO
 from semanticvla_jax.weights.rules import flatten_dict, unflatten_dict
@@ -47,7 +46,7 @@ def shapes_of(config: dict) -> dict:
 @functools.cache
 def _shapes(config: str) -> dict:
     config = json.loads(config)
-    return inference.init(build(config), inference.abstract_batch(config, LIBERO, 3))
+    return abstract.init(build(config), abstract.abstract_batch(config, LIBERO, 3))
 
 
 def random_parameters(config: dict, seed: int = 0) -> dict:

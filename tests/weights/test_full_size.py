@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from semanticvla_jax.costs import inference
-from semanticvla_jax.models import presets, variants
+from semanticvla_jax.models import abstract, presets, variants
 from semanticvla_jax.models.build import build
 from semanticvla_jax.robots import ALOHA, LIBERO, LIBERO_ONE_CAMERA
 from semanticvla_jax.weights.formats.registry import FORMATS, may_stay_fresh
@@ -23,7 +22,7 @@ from tests.weights import published
 def libero():
     """(model, shapes) of the 7B model; nothing is allocated."""
     config = presets.semanticvla_7b_libero()
-    shapes = inference.init(build(config), inference.abstract_batch(config, LIBERO, 8))
+    shapes = abstract.init(build(config), abstract.abstract_batch(config, LIBERO, 8))
     return build(config), shapes
 
 
@@ -123,7 +122,7 @@ def oft_checkpoint(*, film: bool) -> dict:
 def test_baselines(variant, robot, name, theirs):
     config = variants.apply(variant, presets.semanticvla_7b_libero())
     model = build(config)
-    shapes = inference.init(model, inference.abstract_batch(config, robot, 8))
+    shapes = abstract.init(model, abstract.abstract_batch(config, robot, 8))
     report = planned(name, published.outlines(theirs), model, shapes)
     assert used(report) | set(report.ignored) == set(theirs)
     assert all("/lora_" in n for n in report.fresh)
@@ -133,7 +132,7 @@ def test_baselines(variant, robot, name, theirs):
 def test_authors_aloha_checkpoint():
     config = presets.semanticvla_7b_aloha()
     model = build(config)
-    shapes = inference.init(model, inference.abstract_batch(config, ALOHA, 8))
+    shapes = abstract.init(model, abstract.abstract_batch(config, ALOHA, 8))
     theirs = published.semanticvla(
         rank=32, state=14, tokens=6, action={"trans": 6, "rot": 6, "grip": 2}
     )
