@@ -9,50 +9,71 @@ from dataclasses import dataclass
 import numpy as np
 
 from semanticvla_jax.data import images
+from semanticvla_jax.data.compiled import compiled
+
+_ZERO, _ONE, _TINY = np.float32(0), np.float32(1), np.float32(1e-12)
 
 
+@compiled
 def adjust_brightness(planes: np.ndarray, delta: float) -> np.ndarray:
     """f32[3, H, W] + delta, clipped to [0, 1]."""
-    return np.clip(planes + np.float32(delta), 0, 1)
+    return np.minimum(np.maximum(planes + np.float32(delta), _ZERO), _ONE)
 
 
+@compiled
 def adjust_contrast(planes: np.ndarray, factor: float) -> np.ndarray:
     """Scales the distance of f32[3, H, W] to each plane's mean; clipped."""
-    mean = planes.mean((1, 2), keepdims=True)
-    return np.clip((planes - mean) * np.float32(factor) + mean, 0, 1)
+    _, height, width = planes.shape
+    factor, out = np.float32(factor), np.empty_like(planes)
+    for colour in range(3):
+        columns = np.zeros(width, np.float32)
+        for y in range(height):
+            for x in range(width):
+                columns[x] += planes[colour, y, x]
+        mean = np.float32(columns.sum() / (height * width))
+        for y in range(height):
+            for x in range(width):
+                scaled = (planes[colour, y, x] - mean) * factor + mean
+                out[colour, y, x] = min(max(scaled, _ZERO), _ONE)
+    return out
 
 
+@compiled
 def adjust_saturation(planes: np.ndarray, factor: float) -> np.ndarray:
     """Scales HSV saturation of f32[3, H, W], saturating at 1; hue and value stay."""
-    value, chroma = _value_and_chroma(planes)
-    largest = value / np.maximum(chroma, _TINY)
-    return np.clip(value - (value - planes) * np.minimum(np.float32(factor), largest), 0, 1)
+    out = np.empty_like(planes)
+    for y in range(planes.shape[1]):
+        for x in range(planes.shape[2]):
+            red, green, blue = planes[0, y, x], planes[1, y, x], planes[2, y, x]
+            value = max(red, green, blue)
+            chroma = value - min(red, green, blue)
+            scale = min(np.float32(factor), value / max(chroma, _TINY))
+            out[0, y, x] = min(max(value - (value - red) * scale, _ZERO), _ONE)
+            out[1, y, x] = min(max(value - (value - green) * scale, _ZERO), _ONE)
+            out[2, y, x] = min(max(value - (value - blue) * scale, _ZERO), _ONE)
+    return out
 
 
+@compiled
 def adjust_hue(planes: np.ndarray, delta: float) -> np.ndarray:
     """Rotates HSV hue of f32[3, H, W] by `delta` turns; saturation and value stay."""
-    red, green, blue = planes
-    value, chroma = _value_and_chroma(planes)
-    inverse = 1 / np.maximum(chroma, _TINY)
-    sextant = np.where(
-        value == red,
-        (green - blue) * inverse,
-        np.where(value == green, 2 + (blue - red) * inverse, 4 + (red - green) * inverse),
-    )
-    rotated = np.empty_like(planes)
-    for plane, corner in zip(rotated, (5, 3, 1), strict=True):
-        shifted = np.mod(sextant + np.float32(6 * delta + corner), np.float32(6))
-        np.subtract(value, chroma * np.clip(np.minimum(shifted, 4 - shifted), 0, 1), out=plane)
-    return np.clip(rotated, 0, 1)
-
-
-_TINY = np.float32(1e-12)
-
-
-def _value_and_chroma(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    red, green, blue = planes
-    value = np.maximum(np.maximum(red, green), blue)
-    return value, value - np.minimum(np.minimum(red, green), blue)
+    six, four, two = np.float32(6), np.float32(4), np.float32(2)
+    out = np.empty_like(planes)
+    for y in range(planes.shape[1]):
+        for x in range(planes.shape[2]):
+            red, green, blue = planes[0, y, x], planes[1, y, x], planes[2, y, x]
+            value = max(red, green, blue)
+            chroma = value - min(red, green, blue)
+            inverse = _ONE / max(chroma, _TINY)
+            sextant = four + (red - green) * inverse
+            sextant = two + (blue - red) * inverse if value == green else sextant
+            sextant = (green - blue) * inverse if value == red else sextant
+            for colour in range(3):
+                turned = sextant + np.float32(6 * delta + 5 - 2 * colour)
+                turned -= six * np.floor(turned / six)
+                share = min(max(min(turned, four - turned), _ZERO), _ONE)
+                out[colour, y, x] = min(max(value - chroma * share, _ZERO), _ONE)
+    return out
 
 
 def independent_offsets(rng: np.random.Generator, room: float) -> tuple[float, float]:

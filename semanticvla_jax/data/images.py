@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 import simplejpeg
 from PIL import Image
-from scipy.sparse import csr_array
+
+from semanticvla_jax.data.compiled import compiled
 
 
 def decode_jpeg(data: bytes) -> np.ndarray:
@@ -28,37 +29,84 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def lanczos3_matrix(source: int, target: int) -> csr_array:
-    """f32[target, source]: antialiased Lanczos-3 resampling of one axis; rows sum to 1."""
+def lanczos3_taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
+    """Antialiased Lanczos-3 resampling of one axis: each target pixel as a sum of T source pixels.
+
+    Returns:
+      (first source pixel u64[target], weights f32[target, T] that sum to 1).
+    """
     scale = source / target
     width = max(scale, 1.0)
     centre = (np.arange(target) + 0.5) * scale - 0.5
     offset = (centre[:, None] - np.arange(source)) / width
     weights = np.where(np.abs(offset) < 3, np.sinc(offset) * np.sinc(offset / 3), 0.0)
-    return csr_array((weights / weights.sum(1, keepdims=True)).astype(np.float32))
+    weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    taps = np.count_nonzero(weights, axis=1).max()
+    first = np.minimum(np.argmax(weights != 0, axis=1), source - taps)
+    weights = np.take_along_axis(weights, first[:, None] + np.arange(taps), axis=1)
+    return first.astype(np.uint64), weights
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
     """uint8[H, W, 3] -> uint8[size, size, 3]: Lanczos-3, antialiased, rounded and clipped."""
-    height, width, channels = image.shape
+    height, width, _ = image.shape
     if (height, width) == (size, size):
         return image
-    rows = lanczos3_matrix(height, size) @ image.reshape(height, -1).astype(np.float32)
-    columns = rows.reshape(size, width, channels).transpose(1, 0, 2).reshape(width, -1)
-    resized = lanczos3_matrix(width, size) @ columns
-    resized = np.clip(np.rint(resized), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(resized.reshape(size, size, channels).transpose(1, 0, 2))
+    image = np.ascontiguousarray(image)
+    return _resample(image, *lanczos3_taps(height, size), *lanczos3_taps(width, size))
 
 
+@compiled
+def _resample(image, top, down, left, right):
+    """Rows by weights `down` from `top` on, then columns by weights `right` from `left` on.
+
+    Indices are unsigned: Numba would check signed ones for counting from the end.
+    """
+    lines = image.reshape(image.shape[0], -1)
+    line = np.empty(lines.shape[1], np.float32)
+    out = np.empty((len(top), len(left), 3), np.uint8)
+    for y in range(len(top)):
+        line[:] = 0
+        for tap in range(down.shape[1]):
+            weight, source = down[y, tap], lines[top[y] + np.uint64(tap)]
+            for place in range(len(line)):
+                line[place] += weight * source[place]
+        for x in range(len(left)):
+            red = green = blue = np.float32(0)
+            for tap in range(right.shape[1]):
+                weight, place = right[x, tap], np.uint64(3) * (left[x] + np.uint64(tap))
+                red += weight * line[place]
+                green += weight * line[place + np.uint64(1)]
+                blue += weight * line[place + np.uint64(2)]
+            out[y, x, 0] = np.uint8(min(max(np.rint(red), np.float32(0)), np.float32(255)))
+            out[y, x, 1] = np.uint8(min(max(np.rint(green), np.float32(0)), np.float32(255)))
+            out[y, x, 2] = np.uint8(min(max(np.rint(blue), np.float32(0)), np.float32(255)))
+    return out
+
+
+@compiled
 def to_planes(image: np.ndarray) -> np.ndarray:
     """uint8[H, W, 3] -> f32[3, H, W] in [0, 1]: colour planes, fast to compute with."""
-    return np.multiply(image.transpose(2, 0, 1), np.float32(1 / 255), order="C", dtype=np.float32)
+    height, width, _ = image.shape
+    planes = np.empty((3, height, width), np.float32)
+    for y in range(height):
+        for x in range(width):
+            for colour in range(3):
+                planes[colour, y, x] = image[y, x, colour] * np.float32(1 / 255)
+    return planes
 
 
+@compiled
 def from_planes(planes: np.ndarray) -> np.ndarray:
     """f32[3, H, W] in [0, 1] -> uint8[H, W, 3]; times 255.5, truncated, as TensorFlow does."""
-    scaled = np.clip(planes * np.float32(255.5), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(scaled.transpose(1, 2, 0))
+    _, height, width = planes.shape
+    image = np.empty((height, width, 3), np.uint8)
+    for y in range(height):
+        for x in range(width):
+            for colour in range(3):
+                value = planes[colour, y, x] * np.float32(255.5)
+                image[y, x, colour] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
+    return image
 
 
 def crop_and_resize(
@@ -72,19 +120,32 @@ def crop_and_resize(
       size: pixels of the result.
     """
     height, width = planes.shape[1:]
-    upper, lower, down = _samples(top, side, height, size)
-    above = planes[:, upper]
-    rows = above + (planes[:, lower] - above) * down[:, None]
-    before, after, right = _samples(left, side, width, size)
-    near = rows.take(before, axis=2)
-    return np.clip(near + (rows.take(after, axis=2) - near) * right, 0, 1)
+    rows, columns = _samples(top, side, height, size), _samples(left, side, width, size)
+    return _interpolate(np.ascontiguousarray(planes), *rows, *columns)
 
 
 def _samples(start: float, side: float, source: int, target: int):
     position = start * (source - 1) + np.arange(target) * (side * (source - 1) / (target - 1))
-    before = np.minimum(np.floor(position).astype(np.int64), source - 1)
-    after = np.minimum(before + 1, source - 1)
+    before = np.minimum(np.floor(position).astype(np.uint64), np.uint64(source - 1))
+    after = np.minimum(before + np.uint64(1), np.uint64(source - 1))
     return before, after, (position - before).astype(np.float32)
+
+
+@compiled
+def _interpolate(planes, upper, lower, down, before, after, right):
+    """`down` of the way between rows, then `right` of the way between columns; clipped."""
+    out = np.empty((3, len(upper), len(before)), np.float32)
+    line = np.empty(planes.shape[2], np.float32)
+    for colour in range(3):
+        for y in range(len(upper)):
+            above, below = planes[colour, upper[y]], planes[colour, lower[y]]
+            for x in range(len(line)):
+                line[x] = above[x] + (below[x] - above[x]) * down[y]
+            for x in range(len(before)):
+                near = line[before[x]]
+                value = near + (line[after[x]] - near) * right[x]
+                out[colour, y, x] = min(max(value, np.float32(0)), np.float32(1))
+    return out
 
 
 def centre_crop(image: np.ndarray, area: float = 0.9) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from semanticvla_jax.data import augmentation, images
 from semanticvla_jax.data.augmentation import NO_AUGMENTATION, Augmentation
@@ -17,10 +17,21 @@ def pixel(red: float, green: float, blue: float) -> np.ndarray:
     return np.array([red, green, blue], np.float32).reshape(3, 1, 1)
 
 
+@settings(deadline=None)  # compiles at the first call
 @given(st.integers(2, 60), st.integers(2, 60))
 def test_resampling_keeps_a_constant_image(source, target):
     image = np.full((source, source, 3), 77, np.uint8)
     assert (images.resize(image, target) == 77).all()
+
+
+@pytest.mark.parametrize("source, target", [((256, 256), 224), ((48, 64), 56), ((20, 30), 40)])
+def test_resampling_agrees_with_jax(source, target):
+    import jax
+
+    image = np.random.default_rng(0).integers(0, 256, (*source, 3), dtype=np.uint8)
+    expected = jax.image.resize(image.astype(np.float32), (target, target, 3), "lanczos3")
+    expected = np.clip(np.rint(expected), 0, 255)
+    assert np.abs(images.resize(image, target) - expected).max() <= 1
 
 
 def test_halving_averages_what_a_lanczos_kernel_covers():
@@ -72,6 +83,7 @@ def test_hand_numbers_of_the_colour_changes():
     np.testing.assert_allclose(augmentation.adjust_hue(grey, 0.3), grey)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_hue_and_saturation_agree_with_colorsys(seed):
     import colorsys
