@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from semanticvla_jax.data import normalization
 from semanticvla_jax.data.options import DataOptions
-from semanticvla_jax.data.transforms import ImageTransform
-from semanticvla_jax.errors import InputError
+from semanticvla_jax.interface import Interface, read_interface
 from semanticvla_jax.models import build, lora
 from semanticvla_jax.robots import RobotSpec, find_robot
 from semanticvla_jax.text.tokenizers import PromptTokenizer
@@ -28,59 +26,42 @@ from semanticvla_jax.training import checkpoints
 
 
 @dataclass
-class Policy:
-    """Maps observations to action chunks.
+class Policy(Interface):
+    """An interface and the model behind it.
 
     Attributes:
-      label: what results call it.
-      robot: cameras, state and action conventions.
-      camera_size: pixels of the square camera images it was trained on; render at this size.
-      chunk: K, actions per inference.
+      params: the model's parameters.
+      forward: (params, batch) -> normalised actions f32[B, K, A], compiled.
+      explain: (params, batch) -> the model's intermediates, a dict of arrays [B, ...], compiled.
     """
 
-    label: str
-    robot: RobotSpec
-    camera_size: int
-    chunk: int
-    transform: ImageTransform = field(repr=False)
-    tokenizer: PromptTokenizer = field(repr=False)
-    statistics: normalization.DatasetStatistics = field(repr=False)
     params: Any = field(repr=False)
     forward: Any = field(repr=False)
+    explain: Any = field(repr=False)
 
     def infer(self, observation: Mapping[str, Any]) -> np.ndarray:
-        """One observation -> f32[K, A] in the controller's units.
-
-        Args:
-          observation: one uint8[H, W, 3] per camera of the robot (rotated as in the datasets),
-            `state` f32[S] raw, and `instruction`, a sentence.
+        """One observation, as `prepare` takes it, -> f32[K, A] in the controller's units.
 
         Raises:
           InputError: something is missing, of a wrong shape or dtype, or not finite.
         """
-        batch = {name: value[None] for name, value in self.prepare(observation).items()}
-        actions = np.asarray(self.forward(self.params, batch))[0]
-        return self.finish(actions)
+        return self.infer_batch([observation])[0]
 
-    def prepare(self, observation: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """One observation -> the model's inputs without the batch axis."""
-        check_observation(observation, self.robot)
-        images = [self.transform.rollout(observation[name]) for name in self.robot.camera_names]
-        bounds = self.statistics.proprio.bounds(self.robot.normalisation)
-        return {
-            "images": np.stack(images),
-            "state": bounds.normalize(np.asarray(observation["state"])).astype(np.float32),
-            **self._encode(observation["instruction"]),
-        }
+    def infer_batch(self, observations: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """B observations -> f32[B, K, A] in the controller's units.
 
-    def finish(self, actions: np.ndarray) -> np.ndarray:
-        """Normalised f32[..., A] -> the controller's units."""
-        bounds = self.statistics.action.bounds(self.robot.normalisation)
-        return self.robot.gripper.to_environment(bounds.unnormalize(actions)).astype(np.float32)
+        Compiles once per B. Rows do not see each other, but their last bits depend on B.
 
-    @functools.cached_property
-    def _encode(self):
-        return functools.lru_cache(maxsize=256)(self.tokenizer.encode)
+        Raises:
+          InputError: as `infer`.
+        """
+        batch = stack([self.prepare(observation) for observation in observations])
+        return self.finish(np.asarray(self.forward(self.params, batch)))
+
+
+def stack(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Inputs of B observations as one batch with a leading axis B."""
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def build_model(config: Mapping[str, Any], robot: RobotSpec, tokenizer: PromptTokenizer):
@@ -101,36 +82,6 @@ def build_model(config: Mapping[str, Any], robot: RobotSpec, tokenizer: PromptTo
     if text:
         text |= {"vocab_size": tokenizer.text_vocabulary_size, "length": tokenizer.text_length}
     return build.build(config)
-
-
-def check_observation(observation: Mapping[str, Any], robot: RobotSpec) -> None:
-    """Raises InputError unless `observation` is complete for the robot, and finite."""
-    wanted = (*robot.camera_names, "state", "instruction")
-    missing = [name for name in wanted if name not in observation]
-    if missing:
-        raise InputError(
-            "observation",
-            found=f"keys {sorted(observation)}",
-            expected=f"{', '.join(wanted)} for the robot '{robot.name}'",
-            fix=f"add {', '.join(missing)}",
-        )
-    for name in robot.camera_names:
-        image = np.asarray(observation[name])
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-            raise InputError(
-                f"observation['{name}']",
-                found=f"{image.dtype}{list(image.shape)}",
-                expected="uint8[H, W, 3]",
-                fix="send the raw RGB camera image",
-            )
-    state = np.asarray(observation["state"])
-    if state.shape != (robot.state_size,) or not np.isfinite(state).all():
-        raise InputError(
-            "observation['state']",
-            found=f"{state.tolist()} of shape {state.shape}",
-            expected=f"{robot.state_size} finite numbers: {', '.join(robot.state_names)}",
-            fix="send the raw proprioceptive state",
-        )
 
 
 def load_policy(
@@ -170,17 +121,13 @@ def load_policy(
     def forward(params, batch):
         return model.apply({"params": params}, batch)[0]
 
-    return Policy(
-        label=f"{Path(checkpoint).resolve()}@{'untrained' if untrained else step}",
-        robot=robot,
-        camera_size=meta["camera_size"],
-        chunk=robot.chunk_length,
-        transform=options.image_transform(),
-        tokenizer=tokenizer,
-        statistics=_choose_statistics(normalization.from_json(meta["statistics"]), dataset),
-        params=params,
-        forward=forward,
-    )
+    @jax.jit
+    def explain(params, batch):
+        return model.apply({"params": params}, batch)[1]
+
+    label = f"{Path(checkpoint).resolve()}@{'untrained' if untrained else step}"
+    interface = read_interface(meta, label, dataset)
+    return Policy(**vars(interface), params=params, forward=forward, explain=explain)
 
 
 def merge_adapters(params: dict, config: Mapping[str, Any]) -> dict:
@@ -189,21 +136,6 @@ def merge_adapters(params: dict, config: Mapping[str, Any]) -> dict:
         return params
     merge = functools.partial(lora.merge, lora=lora.LoRA(**config["lora"]))
     return jax.jit(merge, donate_argnums=0)(params)
-
-
-def _choose_statistics(
-    statistics: Mapping[str, normalization.DatasetStatistics], dataset: str | None
-) -> normalization.DatasetStatistics:
-    if dataset is None and len(statistics) == 1:
-        return next(iter(statistics.values()))
-    if dataset is None:
-        raise InputError(
-            "dataset whose normalisation to use",
-            found="none named",
-            expected=f"one of {sorted(statistics)}",
-            fix="name the dataset the policy is to act like",
-        )
-    return normalization.find_statistics(statistics, dataset)[1]
 
 
 def example_batch(robot: RobotSpec, image_size: int, tokenizer: PromptTokenizer) -> dict:

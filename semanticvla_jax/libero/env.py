@@ -58,13 +58,14 @@ class LiberoEnv:
         else:
             prepare_process()
             use_assets(assets)
+        from semanticvla_jax.libero.control_step import ControlStep
         from semanticvla_jax.libero.rendering import FAST, Cameras
 
         self.task, self.assets, self.seed, self.image_size = task, assets, seed, image_size
         self.rendering = FAST if rendering is None else rendering
         with _seeded_numpy([seed]):
             self.env = _build_robosuite_env(task)
-        self.sim = self.env.sim
+        self.sim, self._step = self.env.sim, ControlStep(self.env)
         for name in self.env.observation_names:  # `observe` reads the simulator directly
             self.env.modify_observable(name, "enabled", False)
         model, data = self.sim.model._model, self.sim.data._data
@@ -84,7 +85,7 @@ class LiberoEnv:
         """Starts an episode as `placement` says, then lets it settle for the 10 wait steps."""
         placement.apply(self)
         for _ in range(WAIT_STEPS):
-            self.env.step(SETTLE_ACTION)
+            self._step(SETTLE_ACTION)
 
     def step(self, action: np.ndarray) -> bool:
         """Advances 50 ms; True when the task's goal holds.
@@ -95,8 +96,7 @@ class LiberoEnv:
         Raises:
           InputError: wrong shape or a value that is not finite.
         """
-        _, _, success, _ = self.env.step(validate_action(action))
-        return bool(success)
+        return self._step(validate_action(action))
 
     def observe(self, images: bool = True) -> dict[str, np.ndarray]:
         """Observation named and laid out as one step of the public `*_no_noops` datasets.

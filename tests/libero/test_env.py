@@ -156,3 +156,21 @@ def test_boot_needs_no_keyboard_and_prints_nothing():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "" and "macro" not in done.stderr
+
+
+@pytest.mark.parametrize("name", [("libero_object", 0), ("libero_goal", 7), ("libero_10", 9)])
+def test_a_step_is_robosuites_bit_for_bit(name):
+    """From the pose an episode starts with, through contacts, under actions that are clipped."""
+    env = LiberoEnv(find_task(*name), image_size=48)
+    down = np.random.default_rng(1).normal((0.3, 0, -0.6, 0, 0, 0, 0), 0.6, (25, 7))
+
+    def states(step) -> np.ndarray:
+        Official(4).apply(env)
+        data = env.sim.data._data
+        return np.array(
+            [(step(a), *env.sim.get_state().flatten(), *data.qacc_warmstart) for a in down]
+        )
+
+    ours = states(env.step)
+    np.testing.assert_array_equal(ours, states(lambda action: env.env.step(action)[2]))
+    env.close()
