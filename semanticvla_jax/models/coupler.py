@@ -119,7 +119,8 @@ class ActionCoupler(nn.Module):
         """One pass: sequence, hidden [B, S, d] and the action tokens' states [B, K, T, d]."""
         built = self.assemble(llm.embed, *prefix)
         visual = slice(1, 1 + prefix.image_tokens.shape[1])
-        hidden = llm(built.embeddings, built.mask, Landmarks(visual, built.start))
+        landmarks = Landmarks(visual, built.start, self.tokens)
+        hidden = llm(built.embeddings, built.mask, landmarks)
         states = self.read(hidden, built.start)
         return {"sequence": built, "hidden": hidden, "action_states": states}
 

@@ -1,145 +1,19 @@
-"""Llama decoder on embeddings: RMSNorm, rotary positions, gated MLP; layers stacked or unrolled."""
+"""Llama decoder on embeddings, its layers stacked or unrolled: in one pass, or word by word."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from semanticvla_jax.errors import choose
-from semanticvla_jax.models.layers import (
-    ACTIVATIONS,
-    Dense,
-    attention_weights,
-    weighted_values,
-)
-from semanticvla_jax.models.sequence import Landmarks
-
-
-class Memory(NamedTuple):
-    """Keys and values of earlier positions: [B, slots, H, Dh], stacked [depth, ...] for a model."""
-
-    keys: jax.Array
-    values: jax.Array
-
-    def write(self, keys: jax.Array, values: jax.Array, slot: jax.Array | int) -> Memory:
-        """Puts one layer's keys and values [B, S, H, Dh] at slots `slot` to `slot + S - 1`."""
-        put = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=slot, axis=1)
-        return Memory(put(self.keys, keys), put(self.values, values))
-
-    def longer(self, slots: int) -> Memory:
-        """A whole model's memory with `slots` more, empty ones."""
-        return jax.tree.map(
-            lambda x: jnp.pad(x, ((0, 0),) * 2 + ((0, slots),) + ((0, 0),) * 2), self
-        )
-
-
-def rotary_angles(positions: jax.Array, head_dim: int, theta: float) -> jax.Array:
-    """int32[B or 1, S] -> f32[B or 1, S, head_dim / 2]: position * theta^(-2 i / head_dim)."""
-    frequencies = theta ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
-    return positions.astype(jnp.float32)[..., None] * frequencies
-
-
-def rotate(x: jax.Array, angles: jax.Array) -> jax.Array:
-    """Rotary embedding of x[B, S, H, Dh]; dimension i pairs with i + Dh/2, as in Hugging Face."""
-    cos, sin = jnp.cos(angles)[:, :, None, :], jnp.sin(angles)[:, :, None, :]
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-    return rotated.astype(x.dtype)
-
-
-class LlamaAttention(nn.Module):
-    """Multi-head attention with rotary positions; q_proj, k_proj, v_proj, o_proj without biases.
-
-    Its weights f32[B, H, S, slots] are sown as `weights` into the collection `attention`.
-    """
-
-    heads: int
-    kernel_init: str
-    residual_init: str
-    dense: Callable[..., nn.Module]
-
-    @nn.compact
-    def __call__(self, x, mask, angles, memory: Memory | None, slot) -> tuple[jax.Array, Memory]:
-        """x[B, S, d] -> [B, S, d], and the memory with these positions written at `slot`."""
-        batch, length, width = x.shape
-        project = functools.partial(self.dense, width, use_bias=False)
-        query, key, value = (
-            project(kernel_init=self.kernel_init, name=f"{name}_proj")(x).reshape(
-                batch, length, self.heads, -1
-            )
-            for name in "qkv"
-        )
-        key = rotate(key, angles)
-        memory = Memory(key, value) if memory is None else memory.write(key, value, slot)
-        weights = attention_weights(rotate(query, angles), memory.keys, mask)
-        self.sow("attention", "weights", weights)
-        out = weighted_values(weights, memory.values).reshape(batch, length, width)
-        return project(kernel_init=self.residual_init, name="o_proj")(out), memory
-
-
-class GatedMLP(nn.Module):
-    """down_proj(act(gate_proj(x)) * up_proj(x)), without biases."""
-
-    width: int
-    activation: str
-    kernel_init: str
-    residual_init: str
-    dense: Callable[..., nn.Module]
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        act = choose(ACTIVATIONS, self.activation, "activation")
-        widen = functools.partial(
-            self.dense, self.width, use_bias=False, kernel_init=self.kernel_init
-        )
-        hidden = act(widen(name="gate_proj")(x)) * widen(name="up_proj")(x)
-        return self.dense(
-            x.shape[-1], use_bias=False, kernel_init=self.residual_init, name="down_proj"
-        )(hidden)
-
-
-class LlamaLayer(nn.Module):
-    """One decoder layer."""
-
-    heads: int
-    mlp_width: int
-    activation: str
-    rms_epsilon: float
-    kernel_init: str
-    residual_init: str
-    dense: Callable[..., nn.Module]
-    param_dtype: Any
-
-    @nn.compact
-    def __call__(
-        self,
-        x: jax.Array,
-        mask: jax.Array,
-        angles: jax.Array,
-        memory: Memory | None = None,
-        slot: jax.Array | int = 0,
-    ) -> tuple[jax.Array, Memory]:
-        """x[B, S, d] -> [B, S, d] and the keys and values attended to.
-
-        Args:
-          mask: bool[B or 1, 1, S or 1, slots], True = may attend.
-          angles: f32[B or 1, S, Dh / 2].
-          memory: of one layer, to write to at `slot` and attend to; None = these positions alone.
-        """
-        norm = functools.partial(
-            nn.RMSNorm, self.rms_epsilon, dtype=x.dtype, param_dtype=self.param_dtype
-        )
-        inits = (self.kernel_init, self.residual_init, self.dense)
-        attention = LlamaAttention(self.heads, *inits, name="self_attn")
-        mlp = GatedMLP(self.mlp_width, self.activation, *inits, name="mlp")
-        attended, memory = attention(norm(name="input_layernorm")(x), mask, angles, memory, slot)
-        x = x + attended
-        return x + mlp(norm(name="post_attention_layernorm")(x)), memory
+from semanticvla_jax.models.layers import Dense
+from semanticvla_jax.models.llama_layer import LlamaLayer, rotary_angles
+from semanticvla_jax.models.memory import Memory, Part, Reading
+from semanticvla_jax.models.sequence import Landmarks, causal_mask, take_rows
 
 
 class Llama(nn.Module):
@@ -241,21 +115,65 @@ class Llama(nn.Module):
         Returns:
           (final states [B, S, width], memory with these positions).
         """
+        x, memory = self.extend_some(x, mask, positions, memory, slot, 0)
+        return self.finish(x), memory
+
+    def extend_some(self, x, mask, positions, memory: Memory, slot, first: int):
+        """`extend` without the last norm, through `memory`'s layers, which begin with `first`."""
         angles = rotary_angles(positions, self.head_width, self.rope_theta)
+        count = memory.keys.shape[0]
 
         def step(x, inputs):
             params, memory = inputs
             return self._layer.apply({"params": params}, x, mask, angles, memory, slot)
 
+        if self.scan and count == self.depth:
+            return jax.lax.scan(step, x, (self.stack, memory))
         if self.scan:
-            x, memory = jax.lax.scan(step, x, (self.stack, memory))
-        else:
-            parts = []
-            for i, params in enumerate(self.unrolled):
-                x, part = step(x, (params, jax.tree.map(lambda m, i=i: m[i], memory)))
-                parts.append(part)
-            memory = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
-        return self.finish(x), memory
+            indices = jnp.arange(first, first + count)
+            return jax.lax.scan(
+                lambda x, i: step(x, (self._layer_params(i[0]), i[1])), x, (indices, memory)
+            )
+        parts = []
+        for i in range(count):
+            one = jax.tree.map(lambda m, i=i: m[i], memory)
+            x, part = step(x, (self.unrolled[first + i], one))
+            parts.append(part)
+        return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
+
+    def prefill(self, x: jax.Array, landmarks: Landmarks, room: int) -> tuple[jax.Array, Reading]:
+        """Reads a causal prefix, behind which up to `room` words will come one by one.
+
+        Args:
+          x: [B, S, width], right padded from `landmarks.start` on.
+
+        Returns:
+          (final state of each sample's last row [B, 1, width], what `proceed` needs).
+        """
+        batch, size = x.shape[:2]
+        positions = jnp.arange(size)[None]
+        valid = positions < landmarks.start[:, None]
+        mask = causal_mask(valid, landmarks.start, 0)
+        hidden, memory = self.extend(x, mask, positions, self.empty_memory(batch, size), 0)
+        part = Part(memory, jnp.where(valid, positions, -1)).longer(room)
+        reading = Reading((part,), landmarks.start, jnp.int32(room))
+        return take_rows(hidden, landmarks.start - 1, 1), reading
+
+    def proceed(self, x, word: jax.Array | int, reading: Reading) -> tuple[jax.Array, Reading]:
+        """Words x[B, n, width], number `word` and following -> (final states, reading)."""
+        positions = reading.positions(word, x.shape[1])
+        parts, first = [], 0
+        for part in reading.parts:
+            slot = reading.slot(part, word)
+            part = part.holding(positions, slot)
+            mask = part.mask(positions)
+            x, memory = self.extend_some(x, mask, positions, part.memory, slot, first)
+            parts.append(part._replace(memory=memory))
+            first += part.layers
+        return self.finish(x), reading._replace(parts=tuple(parts))
+
+    def conclude(self, reading: Reading) -> None:
+        """Told when the last word is decoded; for decoders that keep something for later."""
 
     def run(self, x, mask, positions, start: int, stop: int) -> jax.Array:
         """Layers start..stop-1 on all positions: x[B, S, width], positions int32[B or 1, S]."""

@@ -23,10 +23,15 @@ class Prefix(NamedTuple):
 
 
 class Landmarks(NamedTuple):
-    """Where things are: rows of the image tokens; first row behind the prompt, int32[B]."""
+    """Where things are.
+
+    visual: rows of the image tokens; start: int32[B], first row behind the prompt; actions: number
+    of action placeholders from there on.
+    """
 
     visual: slice
     start: jax.Array
+    actions: int = 0
 
 
 class Sequence(NamedTuple):

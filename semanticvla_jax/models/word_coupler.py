@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import optax
 
 from semanticvla_jax.models import sequence
-from semanticvla_jax.models.llama import Memory
+from semanticvla_jax.models.memory import Reading
 from semanticvla_jax.models.sequence import Landmarks, Prefix
 
-# (ids int32[B, n], index of the first, memory) -> (logits f32[B, n, V] behind them, memory).
-Advance = Callable[[jax.Array, jax.Array | int, Memory], tuple[jax.Array, Memory]]
+# (ids int32[B, n], number of the first, reading) -> (logits f32[B, n, V] behind them, reading).
+Advance = Callable[[jax.Array, jax.Array | int, Reading], tuple[jax.Array, Reading]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,17 +23,17 @@ class Autoregressive:
     """Word by word, greedily; each costs one pass of a single position (OpenVLA)."""
 
     def __call__(
-        self, first: jax.Array, memory: Memory, advance: Advance, count: int
-    ) -> tuple[jax.Array, jax.Array]:
-        """The first word int32[B] -> (all int32[B, count], decoder passes behind the prefix)."""
+        self, first: jax.Array, reading: Reading, advance: Advance, count: int
+    ) -> tuple[jax.Array, jax.Array, Reading]:
+        """The first word int32[B] -> (all int32[B, count], passes behind the prefix, reading)."""
 
         def step(carry, index):
-            word, memory = carry
-            logits, memory = advance(word[:, None], index, memory)
-            return (logits[:, 0].argmax(-1).astype(jnp.int32), memory), word
+            word, reading = carry
+            logits, reading = advance(word[:, None], index, reading)
+            return (logits[:, 0].argmax(-1).astype(jnp.int32), reading), word
 
-        (last, _), words = jax.lax.scan(step, (first, memory), jnp.arange(count - 1))
-        return jnp.concatenate([words, last[None]]).T, jnp.int32(count - 1)
+        (last, reading), words = jax.lax.scan(step, (first, reading), jnp.arange(count - 1))
+        return jnp.concatenate([words, last[None]]).T, jnp.int32(count - 1), reading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,25 +49,25 @@ class FixedPoint:
     limit: int | None = None
 
     def __call__(
-        self, first: jax.Array, memory: Memory, advance: Advance, count: int
-    ) -> tuple[jax.Array, jax.Array]:
-        """The first word int32[B] -> (all int32[B, count], decoder passes behind the prefix)."""
+        self, first: jax.Array, reading: Reading, advance: Advance, count: int
+    ) -> tuple[jax.Array, jax.Array, Reading]:
+        """The first word int32[B] -> (all int32[B, count], passes behind the prefix, reading)."""
         limit = count - 1 if self.limit is None else min(self.limit, count - 1)
 
         def improve(carry):
-            words, _, passes = carry
-            logits, _ = advance(words[:, :-1], 0, memory)
+            words, _, passes, reading = carry
+            logits, reading = advance(words[:, :-1], 0, reading)
             better = jnp.concatenate([first[:, None], logits.argmax(-1).astype(jnp.int32)], axis=1)
-            return better, (better != words).any(), passes + 1
+            return better, (better != words).any(), passes + 1, reading
 
         def unfinished(carry):
             return carry[1] & (carry[2] < limit)
 
         guess = jnp.repeat(first[:, None], count, axis=1)
-        words, _, passes = jax.lax.while_loop(
-            unfinished, improve, (guess, jnp.bool_(count > 1), jnp.int32(0))
+        words, _, passes, reading = jax.lax.while_loop(
+            unfinished, improve, (guess, jnp.bool_(count > 1), jnp.int32(0), reading)
         )
-        return words, passes
+        return words, passes, reading
 
 
 class WordCoupler(nn.Module):
@@ -95,33 +95,18 @@ class WordCoupler(nn.Module):
         """Normalised actions f32[B, K, A], and details: words int32[B, K T], passes int32[]."""
         embeddings, start = self._assemble(llm, prefix, prefix.image_tokens[:, :0])
         embeddings = embeddings[:, :-1]  # no stop token yet
-        batch, size = embeddings.shape[:2]
-        slots = jnp.arange(size + self.tokens)[None, None, None]
-        row = jnp.arange(size)[None, None, :, None]
-        past = slots < start[:, None, None, None]
-        mask = (past & (slots <= row))[..., :size]
-        memory = llm.empty_memory(batch, size)
-        hidden, memory = llm.extend(embeddings, mask, jnp.arange(size)[None], memory, 0)
-        memory = memory.longer(self.tokens)
-        logits = llm.logits(sequence.take_rows(hidden, start - 1, 1))
+        visual = slice(1, 1 + prefix.image_tokens.shape[1])
+        last, reading = llm.prefill(embeddings, Landmarks(visual, start), self.tokens)
         decoder, variables = llm.unbind()
 
-        def advance(words, index, memory):
-            offset = index + jnp.arange(words.shape[1])
-            newer = (slots >= size) & (slots - size <= offset[None, None, :, None])
-            hidden, memory = decoder.apply(
-                variables,
-                decoder.apply(variables, words, method="embed"),
-                past | newer,
-                start[:, None] + offset[None],
-                memory,
-                size + index,
-                method="extend",
-            )
-            return decoder.apply(variables, hidden, method="logits"), memory
+        def advance(words, number, reading):
+            embedded = decoder.apply(variables, words, method="embed")
+            hidden, reading = decoder.apply(variables, embedded, number, reading, method="proceed")
+            return decoder.apply(variables, hidden, method="logits"), reading
 
-        first = logits[:, 0].argmax(-1).astype(jnp.int32)
-        words, passes = self.decoding(first, memory, advance, self.tokens)
+        first = llm.logits(last)[:, 0].argmax(-1).astype(jnp.int32)
+        words, passes, reading = self.decoding(first, reading, advance, self.tokens)
+        llm.conclude(reading)
         return self._actions(head, words), {"words": words, "passes": passes}
 
     def supervise(self, llm, head, prefix: Prefix, targets, weights) -> tuple[jax.Array, jax.Array]:

@@ -8,24 +8,25 @@ import numpy as np
 import pytest
 
 from semanticvla_jax.models import llama
+from semanticvla_jax.models.llama_layer import rotary_angles, rotate
 from semanticvla_jax.models.sequence import causal_mask
 from tests.models.smallest import jit
 
 
 def test_rotation_by_hand():
     # Head of 4: pairs (0, 2) and (1, 3), with frequencies 1 and theta^(-1/2) = 1/2.
-    angles = llama.rotary_angles(jnp.arange(3)[None], 4, theta=4.0)
+    angles = rotary_angles(jnp.arange(3)[None], 4, theta=4.0)
     np.testing.assert_allclose(angles[0], [[0, 0], [1, 0.5], [2, 1]])
     x = jnp.zeros((1, 3, 1, 4)).at[..., 0].set(1.0)
-    out = llama.rotate(x, angles)[0, :, 0]
+    out = rotate(x, angles)[0, :, 0]
     np.testing.assert_allclose(out[0], [1, 0, 0, 0])
     np.testing.assert_allclose(out[2], [np.cos(2), 0, np.sin(2), 0], atol=1e-6)
 
 
 def test_only_the_distance_between_positions_matters():
-    angles = llama.rotary_angles(jnp.arange(9)[None], 8, theta=10000.0)
+    angles = rotary_angles(jnp.arange(9)[None], 8, theta=10000.0)
     query, key = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 8))
-    query, key = (llama.rotate(jnp.tile(x, (1, 9, 1, 1)), angles)[0, :, 0] for x in (query, key))
+    query, key = (rotate(jnp.tile(x, (1, 9, 1, 1)), angles)[0, :, 0] for x in (query, key))
     products = np.asarray(query @ key.T)
     for distance in range(9):
         assert np.ptp(np.diagonal(products, distance)) < 1e-5

@@ -101,12 +101,12 @@ def test_one_action_needs_no_further_pass_than_its_words():
 
     first = jnp.array([3, 5], jnp.int32)
     expected = [[3, 4, 5, 6], [5, 6, 7, 8]]
-    words, passes = Autoregressive()(first, None, advance, 4)
+    words, passes, _ = Autoregressive()(first, None, advance, 4)
     np.testing.assert_array_equal(words, expected)
     assert passes == 3
-    words, passes = FixedPoint()(first, None, advance, 4)
+    words, passes, _ = FixedPoint()(first, None, advance, 4)
     np.testing.assert_array_equal(words, expected)
     assert passes == 3  # each pass makes one more word right
-    limited, passes = FixedPoint(limit=1)(first, None, advance, 4)
+    limited, passes, _ = FixedPoint(limit=1)(first, None, advance, 4)
     np.testing.assert_array_equal(limited, [[3, 4, 4, 4], [5, 6, 6, 6]])
     assert passes == 1

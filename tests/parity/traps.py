@@ -18,7 +18,7 @@ from unittest import mock
 from configs import options
 from semanticvla_jax.data import images
 from semanticvla_jax.data.normalization import Statistics
-from semanticvla_jax.models import build, heads, llama, pruners, semanticvla
+from semanticvla_jax.models import build, heads, llama_layer, pruners, semanticvla
 from semanticvla_jax.models.coupler import ActionCoupler
 from semanticvla_jax.models.fusers import HierarchicalFuser, ResidualDenseFuser, SparseFuser
 from semanticvla_jax.models.layers import Block
@@ -292,9 +292,9 @@ TRAPS = (
     ),
     Trap(
         "rotary pairs of neighbours",
-        "llama.rotate",
+        "llama_layer.rotate",
         "f_hf_llama",
-        replaced(llama, "rotate", wrong.neighbouring_pairs),
+        replaced(llama_layer, "rotate", wrong.neighbouring_pairs),
     ),
     Trap(
         "adapters without alpha / rank",
