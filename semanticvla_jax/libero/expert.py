@@ -7,13 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.libero.expert_fixtures import (
-    close,
-    open_drawer,
-    opening_direction,
-    turn_knob,
-)
-from semanticvla_jax.libero.expert_grasp import HOME_YAW
+from semanticvla_jax.libero.expert_containers import put_in
+from semanticvla_jax.libero.expert_fixtures import close, open_drawer, turn_knob
 from semanticvla_jax.libero.expert_motion import Arm
 from semanticvla_jax.libero.expert_scene import Scene
 from semanticvla_jax.libero.expert_skills import Skill, SkillFailed, pick, place
@@ -22,11 +17,6 @@ from semanticvla_jax.libero.expert_sliding import slide
 ATTEMPTS_PER_GOAL = 3
 PLACE_GAP = 0.004  # m between a released object and what it is put on
 SUPPORT_RADIUS = 0.03  # m around an object's origin where it carries what is put on it
-
-DRAWER_TRAVEL, DRAWER_OPEN_ENOUGH = 0.130, 0.115  # m: opened that far; wide enough for a bowl
-DRAWER_HALF_DEPTH = 0.08  # m from a drawer's middle to its front
-HANDLE_DEPTH = 0.03  # m that the handles of drawers above reach into the opening
-OVERHANG_RADIUS, OVERHANG_HEIGHT = 0.08, 0.10  # m around and above: there the palm would touch
 SAME_REGION_SPREAD = 0.055  # m from the middle of a region that two objects share
 
 Goal = list[str]  # [predicate, object] or [predicate, object, object or region]
@@ -78,33 +68,6 @@ def in_order(goal_state: list[Goal]) -> list[Goal]:
                 fix="write a skill for it and add it to SKILL_OF_PREDICATE",
             )
     return sorted(goal_state, key=lambda goal: goal[0].lower() == "close")
-
-
-def put_in(arm: Arm, name: str, region: str) -> Skill:
-    """Into a drawer, a basket or another region."""
-    if arm.scene.slide_joint_of_region(region) is not None:
-        yield from put_in_drawer(arm, name, region)
-        return
-    grasp = yield from pick(arm, name)
-    center = arm.scene.site_position(region)
-    release, travel = (0.0, 0.10) if "basket" in region else (-0.02, 0.05)
-    yield from place(arm, name, grasp, center[:2], center[2] + release, center[2] + travel)
-
-
-def put_in_drawer(arm: Arm, name: str, region: str) -> Skill:
-    """Into a drawer, opened first if need be; the hand keeps clear of what stands above it."""
-    joint = arm.scene.slide_joint_of_region(region)
-    if abs(arm.scene.joint_value(joint)) < DRAWER_OPEN_ENOUGH:
-        yield from open_drawer(arm, region, DRAWER_TRAVEL)
-    outward = opening_direction(arm, joint)
-    middle = arm.scene.site_position(region)
-    above = arm.scene.obstacles((name,)).highest_top(middle[:2], OVERHANG_RADIUS) - middle[2]
-    overhung = above > OVERHANG_HEIGHT
-    gap = abs(arm.scene.joint_value(joint)) - HANDLE_DEPTH * overhung
-    target = middle + (DRAWER_HALF_DEPTH - gap / 2) * outward
-    across = np.arctan2(outward[0], -outward[1])
-    grasp = yield from pick(arm, name, across if overhung else HOME_YAW)
-    yield from place(arm, name, grasp, target[:2], target[2] - 0.02, target[2] + 0.05)
 
 
 def put_on(arm: Arm, name: str, target: str, aside: float = 0.0) -> Skill:

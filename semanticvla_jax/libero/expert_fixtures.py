@@ -8,14 +8,14 @@ from semanticvla_jax.libero.expert_grasp import HOME_YAW
 from semanticvla_jax.libero.expert_motion import (
     CLOSED,
     OPEN,
+    UP,
     Arm,
     closest_equivalent_yaw,
+    leaning,
     pointing_along,
     pointing_down,
 )
 from semanticvla_jax.libero.expert_skills import Skill, SkillFailed
-
-UP = np.array([0.0, 0.0, 1.0])
 
 HAND_TILT = np.radians(85)  # from pointing down towards pointing at the drawer's front
 PULL_DISTANCE = 0.19  # m the hand travels, a drawer opens 0.16
@@ -111,11 +111,7 @@ def close_drawer(arm: Arm, region: str) -> Skill:
     """Push the drawer's handle with closed finger tips, the hand leaning away from the cabinet."""
     joint = arm.scene.slide_joint_of_region(region)
     outward = opening_direction(arm, joint)
-    forward = -np.sin(PUSH_TILT) * outward - np.cos(PUSH_TILT) * UP
-    jaw_axis = np.cross(outward, UP)
-    if jaw_axis @ arm.scene.hand_rotation[:, 0] < 0:
-        jaw_axis = -jaw_axis
-    rotation = pointing_along(forward, jaw_axis)
+    rotation = leaning(outward, PUSH_TILT, arm.scene.hand_rotation)
     handle = handle_position(arm, joint, outward)
     arm.gripper = CLOSED
     before = handle + PUSH_STANDOFF * outward
@@ -200,7 +196,7 @@ def turn_knob(arm: Arm, fixture: str) -> Skill:
 
         arm.gripper = OPEN
         yield from arm.transit(grip[:2], pointing_down(yaw), lowest_height=grip[2] + 0.06)
-        yield from arm.descend(grip, pointing_down(yaw), tolerance=0.006, max_steps=40, speed=0.7)
+        yield from arm.approach(grip, pointing_down(yaw), tolerance=0.006, max_steps=40, speed=0.7)
         arm.gripper = CLOSED
         yield from arm.hold(8, pointing_down(yaw), grip)
         for step in range(1, KNOB_STEPS + 1):

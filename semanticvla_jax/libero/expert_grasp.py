@@ -7,12 +7,13 @@ bowl, mug or plate, jaw axis radial. Candidates are scored by a cost; the least 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from semanticvla_jax.libero.expert_motion import TIP_BELOW_SITE
+from semanticvla_jax.libero.expert_motion import TIP_BELOW_SITE, pointing_down
 from semanticvla_jax.libero.expert_scene import Scene
 
 RIM_CATEGORIES = ("bowl", "mug", "plate", "ramekin")
@@ -44,37 +45,53 @@ CountHits = Callable[[np.ndarray], int]
 
 @dataclass(frozen=True)
 class Grasp:
-    """position: grip site f64[3] in m; yaw: jaw axis in rad; width: m the jaws span; hits: sample
-    points of the approaching hand that lie inside obstacles (0 = free)."""
+    """A grasp with the hand pointing down.
+
+    position: grip site f64[3] in m; yaw: jaw axis in rad; width: m the jaws span; hits: sample
+    points of the approaching hand that lie inside obstacles (0 = free).
+    """
 
     position: np.ndarray
     yaw: float
     width: float
     hits: int
+    approach = APPROACH_HEIGHT
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """Of the hand, f64[3, 3]; its third column is the direction of the approach."""
+        return pointing_down(self.yaw)
 
 
 def is_rim_object(name: str) -> bool:
     return any(category in name for category in RIM_CATEGORIES)
 
 
-def hand_samples(position: np.ndarray, yaw: float, opening: float) -> np.ndarray:
-    """Sample points of both fingers, the palm and its way down, f64[P, 3]; hand pointing down."""
+@functools.cache
+def hand_shape(opening: float) -> np.ndarray:
+    """Sample points of both fingers, the palm and its way, f64[P, 3] in m from the grip site.
+
+    x along the jaw axis, y across it, z as the hand points; `opening`: m between the fingers.
+    """
     fingers = [
-        (side * (opening / 2 + 0.002 + depth * FINGER_THICKNESS), across * FINGER_WIDTH, height)
+        (side * (opening / 2 + 0.002 + depth * FINGER_THICKNESS), across * FINGER_WIDTH, -height)
         for side in (-1, 1)
         for depth in (0.0, 0.5, 1.0)
         for across in (-0.5, 0.0, 0.5)
         for height in (-TIP_BELOW_SITE, 0.0, 0.02, 0.04, 0.06)
     ]
     palm = [
-        (along, across, height)
+        (along, across, -height)
         for along in np.linspace(-PALM_HALF_LENGTH, PALM_HALF_LENGTH, 15)
         for across in np.linspace(-PALM_HALF_WIDTH, PALM_HALF_WIDTH, 5)
         for height in PALM_HEIGHTS
     ]
-    c, s = np.cos(yaw), np.sin(yaw)
-    turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-    return position + np.array(fingers + palm) @ turn.T
+    return np.array(fingers + palm)
+
+
+def hand_samples(position: np.ndarray, rotation: np.ndarray, opening: float) -> np.ndarray:
+    """`hand_shape` of a hand with its grip site at `position` f64[3], in the world."""
+    return position + hand_shape(opening) @ rotation.T
 
 
 def yaw_between(yaw: float, other: float) -> float:
@@ -98,7 +115,8 @@ def rim_candidates(
         outward = np.array([np.cos(angle), np.sin(angle)])
         position = np.append(center + radius * outward, top - depth)
         above = position + [0.0, 0.0, APPROACH_HEIGHT / 2]
-        hits = sum(count_hits(hand_samples(at, angle, RIM_OPENING)) for at in (position, above))
+        rotation = pointing_down(angle)
+        hits = sum(count_hits(hand_samples(at, rotation, RIM_OPENING)) for at in (position, above))
         cost = (
             COST_PER_HIT * hits
             + COST_PER_RADIAN_OF_YAW["rim"] * yaw_between(angle, preferred_yaw)
@@ -132,7 +150,7 @@ def solid_candidates(
                 continue
             middle = [((slab @ axis).max() + (slab @ axis).min()) / 2 for axis in (jaw, across)]
             position = np.append(middle[0] * jaw + middle[1] * across, height)
-            hand = hand_samples(position, yaw, SOLID_OPENING)
+            hand = hand_samples(position, pointing_down(yaw), SOLID_OPENING)
             hits = count_hits(hand) + int((hand[:, 2] < bottom - 0.002).sum())
             cost = (
                 COST_PER_HIT * hits

@@ -14,6 +14,7 @@ import mujoco
 import numpy as np
 
 OPEN, CLOSED = -1.0, 1.0
+UP = np.array([0.0, 0.0, 1.0])
 
 POSITION_SCALE = 0.05  # m of goal displacement per unit action
 ROTATION_SCALE = 0.5  # rad of goal rotation per unit action
@@ -26,8 +27,8 @@ TRANSIT_TOLERANCE = 0.012  # m at the end of a transit
 STALL_STEPS = 8  # a motion ends when its error has not improved for so many steps
 STALL_PROGRESS = 0.001  # m; what counts as an improvement
 ROTATION_AS_DISTANCE = 0.05  # m per rad, to add both errors up for stall detection
-FUNNEL_RADIUS = 0.008  # m of sideways error at which a descent starts to slow down
-FUNNEL_SLOPE = 2.5  # m of height kept per m of sideways error beyond the radius
+FUNNEL_RADIUS = 0.008  # m of sideways error at which an approach starts to slow down
+FUNNEL_SLOPE = 2.5  # m of distance kept per m of sideways error beyond the radius
 
 Motion = Generator[np.ndarray, None, bool]
 
@@ -49,6 +50,19 @@ def pointing_down(yaw: float) -> np.ndarray:
 def pointing_along(direction: np.ndarray, jaw_axis: np.ndarray) -> np.ndarray:
     """Hand rotation with z = `direction` and x = `jaw_axis` (orthonormal f64[3])."""
     return np.stack([jaw_axis, np.cross(direction, jaw_axis), direction], axis=1)
+
+
+def leaning(away: np.ndarray, angle: float, present: np.ndarray) -> np.ndarray:
+    """Hand rotation that leans by `angle` rad from pointing down towards `away`, jaws level.
+
+    away: horizontal unit f64[3]. present: rotation of the hand now; of the two that jaws allow,
+    the one nearer to it is returned.
+    """
+    forward = -np.sin(angle) * away - np.cos(angle) * UP
+    jaw_axis = np.cross(away, UP)
+    if jaw_axis @ present[:, 0] < 0:
+        jaw_axis = -jaw_axis
+    return pointing_along(forward, jaw_axis)
 
 
 def jaw_yaw(rotation: np.ndarray) -> float:
@@ -151,7 +165,7 @@ class Arm:
             yield self.action_towards(position, rotation, speed)
         return False
 
-    def descend(
+    def approach(
         self,
         position: np.ndarray,
         rotation: np.ndarray,
@@ -160,7 +174,9 @@ class Arm:
         max_steps: int = 45,
         speed: float = 0.8,
     ) -> Motion:
-        """Down a funnel onto a pose: sideways errors are corrected before the hand goes deeper."""
+        """Along the way the hand points, down a funnel onto a pose: sideways errors are corrected
+        before the hand goes deeper."""
+        back = -rotation[:, 2]
         progress = Progress()
         for _ in range(max_steps):
             distance, angle = self.errors_to(position, rotation)
@@ -168,9 +184,10 @@ class Arm:
                 return True
             if progress.stalled(distance + ROTATION_AS_DISTANCE * angle):
                 return False
-            sideways = np.linalg.norm((position - self.scene.hand_position)[:2])
-            height = FUNNEL_SLOPE * max(0.0, sideways - FUNNEL_RADIUS)
-            yield self.action_towards(position + [0.0, 0.0, height], rotation, speed)
+            error = position - self.scene.hand_position
+            sideways = np.linalg.norm(error - (error @ back) * back)
+            kept = FUNNEL_SLOPE * max(0.0, sideways - FUNNEL_RADIUS)
+            yield self.action_towards(position + kept * back, rotation, speed)
         return False
 
     def hold(self, steps: int, rotation: np.ndarray, position: np.ndarray | None = None) -> Motion:

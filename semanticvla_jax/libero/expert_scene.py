@@ -102,6 +102,14 @@ class Scene:
     def site_position(self, name: str) -> np.ndarray:
         return self.data.site_xpos[self.model.site(name).id].copy()
 
+    def site_rotation(self, name: str) -> np.ndarray:
+        """Site to world, f64[3, 3]."""
+        return self.data.site_xmat[self.model.site(name).id].reshape(3, 3).copy()
+
+    def site_size(self, name: str) -> np.ndarray:
+        """Half sizes in m along the site's axes, f64[3]."""
+        return self.model.site_size[self.model.site(name).id].copy()
+
     def object_geoms(self, name: str) -> np.ndarray:
         """Ids of the collision geoms of an object and of everything jointed to it."""
         bodies = {self._body_ids[name]}

@@ -6,23 +6,24 @@ A skill is a generator of clean actions f64[7]. It returns when its effect is re
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import dataclasses
+from collections.abc import Callable, Generator
 
 import numpy as np
 
-from semanticvla_jax.libero.expert_grasp import APPROACH_HEIGHT, HOME_YAW, Grasp, plan_grasp
+from semanticvla_jax.libero.expert_grasp import HOME_YAW, Grasp, plan_grasp
+from semanticvla_jax.libero.expert_leaning import LeaningGrasp
 from semanticvla_jax.libero.expert_motion import (
     CLOSED,
     OPEN,
     Arm,
     Progress,
     closest_equivalent_yaw,
-    pointing_down,
 )
 
 CLOSE_STEPS = 10  # gripper needs about 8 to close on an object
 OPEN_STEPS = 8
-REOPEN_STEPS = 4  # after a missed grasp
+REOPEN_STEPS, REOPEN_RETREAT = 4, 0.06  # m; after a missed grasp
 LIFT_HEIGHT = 0.05  # m of the lift that tests a grasp
 LIFTED_SHARE = 0.5  # of the hand's rise that the object must have followed
 PICK_ATTEMPTS = 3
@@ -33,37 +34,34 @@ RELEASE_TOLERANCE = 0.004  # m above the release height
 HOLD_MARGIN = 0.03  # m between the grip site and a held object's nearest collision box
 
 Skill = Generator[np.ndarray, None, None]
+AnyGrasp = Grasp | LeaningGrasp
 
 
 class SkillFailed(Exception):
     """A skill gave up; the message says which and why."""
 
 
-def reach(arm: Arm, grasp: Grasp) -> Skill:
-    """Travel above a grasp and come down onto it with open jaws."""
-    rotation = pointing_down(grasp.yaw)
+def reach(arm: Arm, grasp: AnyGrasp) -> Skill:
+    """Travel to where the approach begins and come onto the grasp with open jaws."""
+    before = grasp.position - grasp.approach * grasp.rotation[:, 2]
     arm.gripper = OPEN
     yield from arm.transit(
-        grasp.position[:2],
-        rotation,
-        lowest_height=grasp.position[2] + APPROACH_HEIGHT,
-        radius=0.05,
-        margin=0.02,
+        before[:2], grasp.rotation, lowest_height=before[2], radius=0.05, margin=0.02
     )
-    yield from arm.descend(grasp.position, rotation)
+    yield from arm.approach(grasp.position, grasp.rotation)
 
 
-def close_jaws(arm: Arm, grasp: Grasp) -> Skill:
+def close_jaws(arm: Arm, grasp: AnyGrasp) -> Skill:
     arm.gripper = CLOSED
-    yield from arm.hold(CLOSE_STEPS, pointing_down(grasp.yaw), grasp.position)
+    yield from arm.hold(CLOSE_STEPS, grasp.rotation, grasp.position)
 
 
-def lift(arm: Arm, name: str, grasp: Grasp) -> Generator[np.ndarray, None, bool]:
-    """Raise the hand; returns whether the object came along."""
+def lift(arm: Arm, name: str, grasp: AnyGrasp) -> Generator[np.ndarray, None, bool]:
+    """Withdraw the hand the way it came; returns whether the object rose with it."""
     hand_before, object_before = arm.scene.hand_position[2], arm.scene.object_position(name)[2]
     yield from arm.goto(
-        grasp.position + [0.0, 0.0, LIFT_HEIGHT],
-        pointing_down(grasp.yaw),
+        grasp.position - LIFT_HEIGHT * grasp.rotation[:, 2],
+        grasp.rotation,
         tolerance=0.015,
         max_steps=20,
         speed=0.7,
@@ -73,27 +71,39 @@ def lift(arm: Arm, name: str, grasp: Grasp) -> Generator[np.ndarray, None, bool]
     return object_rise > max(0.012, LIFTED_SHARE * hand_rise)
 
 
-def let_go(arm: Arm, rotation: np.ndarray, steps: int, rise: float) -> Skill:
-    """Open the jaws and move the hand up by `rise` m."""
+def let_go(arm: Arm, rotation: np.ndarray, steps: int, retreat: float) -> Skill:
+    """Open the jaws and withdraw the hand by `retreat` m, the way it points (up, if it points
+    down)."""
     arm.gripper = OPEN
     yield from arm.hold(steps, rotation)
-    above = arm.scene.hand_position + [0.0, 0.0, rise]
-    yield from arm.goto(above, rotation, tolerance=0.02, max_steps=20)
+    away = arm.scene.hand_position - retreat * rotation[:, 2]
+    yield from arm.goto(away, rotation, tolerance=0.02, max_steps=20)
 
 
 def pick(
     arm: Arm, name: str, preferred_yaw: float = HOME_YAW
 ) -> Generator[np.ndarray, None, Grasp]:
-    """Grasp an object and lift it. Returns the grasp that holds it."""
-    for attempt in range(PICK_ATTEMPTS):
+    """Grasp an object from above and lift it. Returns the grasp that holds it."""
+
+    def from_above(attempt: int) -> Grasp:
         planned = plan_grasp(arm.scene, name, arm.rng, attempt, preferred_yaw=preferred_yaw)
         yaw = closest_equivalent_yaw(planned.yaw, arm.scene.hand_rotation)
-        grasp = Grasp(planned.position, yaw, planned.width, planned.hits)
+        return dataclasses.replace(planned, yaw=yaw)
+
+    return (yield from pick_as_planned(arm, name, from_above))
+
+
+def pick_as_planned(
+    arm: Arm, name: str, plan: Callable[[int], AnyGrasp]
+) -> Generator[np.ndarray, None, AnyGrasp]:
+    """Grasp and lift an object as `plan` says of each attempt. Returns the grasp that holds it."""
+    for attempt in range(PICK_ATTEMPTS):
+        grasp = plan(attempt)
         yield from reach(arm, grasp)
         yield from close_jaws(arm, grasp)
         if (yield from lift(arm, name, grasp)):
             return grasp
-        yield from let_go(arm, pointing_down(yaw), REOPEN_STEPS, 0.06)
+        yield from let_go(arm, grasp.rotation, REOPEN_STEPS, REOPEN_RETREAT)
     raise SkillFailed(f"pick {name}: missed {PICK_ATTEMPTS} times")
 
 
@@ -109,9 +119,11 @@ def require_held(arm: Arm, name: str) -> None:
         raise SkillFailed(f"carry {name}: dropped")
 
 
-def carry(arm: Arm, name: str, grasp: Grasp, target_xy: np.ndarray, bottom_height: float) -> Skill:
+def carry(
+    arm: Arm, name: str, grasp: AnyGrasp, target_xy: np.ndarray, bottom_height: float
+) -> Skill:
     """Bring the object's origin above `target_xy`, its lowest point not below `bottom_height` m."""
-    rotation, offset = pointing_down(grasp.yaw), carried_offset(arm, name)
+    rotation, offset = grasp.rotation, carried_offset(arm, name)
     below = arm.scene.hand_position[2] - arm.scene.object_points(name)[:, 2].min()
     yield from arm.transit(
         target_xy + offset[:2],
@@ -128,14 +140,14 @@ def carry(arm: Arm, name: str, grasp: Grasp, target_xy: np.ndarray, bottom_heigh
 def lower(
     arm: Arm,
     name: str,
-    grasp: Grasp,
+    grasp: AnyGrasp,
     target_xy: np.ndarray,
     release_height: float,
     max_steps: int = 60,
 ) -> Skill:
     """Let the object down above `target_xy` until its lowest point is at `release_height` m, or
     it rests on something."""
-    rotation, progress = pointing_down(grasp.yaw), Progress()
+    rotation, progress = grasp.rotation, Progress()
     for _ in range(max_steps):
         drop = arm.scene.object_points(name, 2)[:, 2].min() - release_height
         if drop < RELEASE_TOLERANCE or progress.stalled(drop):
@@ -151,7 +163,7 @@ def lower(
 def place(
     arm: Arm,
     name: str,
-    grasp: Grasp,
+    grasp: AnyGrasp,
     target_xy: np.ndarray,
     release_height: float,
     travel_height: float,
@@ -159,5 +171,5 @@ def place(
     """Carry a held object to `target_xy`, lower it and let go. Heights in m of its lowest point."""
     yield from carry(arm, name, grasp, target_xy, travel_height)
     yield from lower(arm, name, grasp, target_xy, release_height)
-    yield from let_go(arm, pointing_down(grasp.yaw), OPEN_STEPS, RETREAT_HEIGHT)
-    yield from arm.hold(6, pointing_down(grasp.yaw))
+    yield from let_go(arm, grasp.rotation, OPEN_STEPS, RETREAT_HEIGHT)
+    yield from arm.hold(6, grasp.rotation)

@@ -48,7 +48,7 @@ def drag(arm: Arm, name: str, target_xy: np.ndarray) -> Skill:
     arm.gripper = OPEN
     above = grasp.position[2] + APPROACH_HEIGHT
     yield from arm.transit(grasp.position[:2], rotation, lowest_height=above, radius=0.03)
-    yield from arm.descend(grasp.position, rotation, max_steps=40, speed=0.6)
+    yield from arm.approach(grasp.position, rotation, max_steps=40, speed=0.6)
     arm.gripper = CLOSED
     yield from arm.hold(CLOSE_STEPS, rotation, grasp.position)
     height = arm.scene.hand_position[2] + DRAG_RISE
