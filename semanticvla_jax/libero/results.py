@@ -1,0 +1,208 @@
+"""Evaluation results: one JSONL row per episode, written once and for good, and their summary."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semanticvla_jax.errors import InputError
+
+KEY_FIELDS = ("policy", "suite", "task", "placement", "seed")
+_Z_95 = 1.959963984540054
+
+_log = logging.getLogger(__name__)
+
+
+class ResultLog:
+    """The rows of one evaluation directory.
+
+    `rows.jsonl` only ever grows, by whole rows that have reached the disk when `append` returns;
+    `identity.json` says what was evaluated and how.
+    """
+
+    def __init__(self, directory: str | Path, identity: dict[str, Any]):
+        """Opens or creates the directory.
+
+        Args:
+          directory: where results live.
+          identity: JSON-able description of policy, assets and settings.
+        Raises:
+          InputError: the directory holds results of another identity, or is damaged other than
+            by a half-written last row.
+        """
+        self.directory = Path(directory)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(
+                "results directory",
+                found=f"a file on the way: {error.filename}",
+                expected="a directory, or a name that is free",
+                fix="choose another --out",
+            ) from error
+        self.path = self.directory / "rows.jsonl"
+        _check_identity(self.directory / "identity.json", identity)
+        self.rows = _read_rows(self.path)
+        self._finished = {row_key(row) for row in self.rows if row["status"] == "ok"}
+
+    def is_finished(self, **key: Any) -> bool:
+        """Whether an episode with these KEY_FIELDS has a result (an error is none)."""
+        return row_key(key) in self._finished
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Adds a row; returns when it is on the disk."""
+        if row_key(row) in self._finished:
+            raise ValueError(f"episode {row_key(row)} has a result already")
+        with self.path.open("ab") as file:
+            file.write(json.dumps(row).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.rows.append(row)
+        if row["status"] == "ok":
+            self._finished.add(row_key(row))
+
+
+def row_key(row: dict[str, Any]) -> tuple:
+    return tuple(row[field] for field in KEY_FIELDS)
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """95 % Wilson score interval of a success probability; (0, 1) without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    rate, z2 = successes / trials, _Z_95**2
+    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
+    spread = rate * (1 - rate) / trials + z2 / (4 * trials**2)
+    half = _Z_95 / (1 + z2 / trials) * math.sqrt(spread)
+    # The bounds enclose the rate; rounding must not undo that where they touch it.
+    return max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half))
+
+
+def summarize(rows: Iterable[dict[str, Any]], identity: dict[str, Any]) -> dict[str, Any]:
+    """Counts, rates and intervals per task, per suite and overall, latency and the identity.
+
+    Errors are not failures: `episodes` counts finished episodes, `unfinished` those that have
+    only errors.
+    """
+    rows = list(rows)
+    finished = [row for row in rows if row["status"] == "ok"]
+    waiting = {row_key(row) for row in rows} - {row_key(row) for row in finished}
+    tasks = sorted({(row["suite"], row["task"], row["task_name"]) for row in rows})
+    latencies = [value for row in finished for value in row["latency_ms"]]
+    percentiles = np.percentile(latencies, (50, 99)).round(2).tolist() if latencies else [None] * 2
+    return {
+        **_rates(finished),
+        "unfinished": len(waiting),
+        "placement": identity.get("placement"),
+        "tasks": [name for _, _, name in tasks],
+        "per_task": [
+            {
+                "suite": suite,
+                "task": index,
+                "name": name,
+                **_rates(row for row in finished if (row["suite"], row["task"]) == (suite, index)),
+            }
+            for suite, index, name in tasks
+        ],
+        "per_suite": {
+            suite: _rates(row for row in finished if row["suite"] == suite)
+            for suite in sorted({suite for suite, _, _ in tasks})
+        },
+        "mean_steps": round(float(np.mean([row["steps"] for row in finished])), 1)
+        if finished
+        else None,
+        "latency_ms": {"p50": percentiles[0], "p99": percentiles[1], "queries": len(latencies)},
+        "identity": identity,
+    }
+
+
+def summary_table(summary: dict[str, Any]) -> str:
+    """The summary as aligned text: a line per task, per suite if several, and overall."""
+    lines = [("task", summary_cells(None))]
+    lines += [
+        (f"{task['suite']} {task['task']}: {task['name']}", summary_cells(task))
+        for task in summary["per_task"]
+    ]
+    if len(summary["per_suite"]) > 1:
+        lines += [(suite, summary_cells(rates)) for suite, rates in summary["per_suite"].items()]
+    lines.append(("overall", summary_cells(summary)))
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name:{width}}  {cells}" for name, cells in lines)
+
+
+def summary_cells(rates: dict[str, Any] | None) -> str:
+    if rates is None:
+        return f"{'success':>9}  {'rate':>5}  95 % interval"
+    count = f"{rates['successes']}/{rates['episodes']}"
+    if not rates["episodes"]:
+        return f"{count:>9}"
+    return f"{count:>9}  {rates['success_rate']:5.2f}  {rates['low']:.2f} to {rates['high']:.2f}"
+
+
+def _rates(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    outcomes = [row["success"] for row in rows]
+    successes, episodes = sum(outcomes), len(outcomes)
+    low, high = wilson_interval(successes, episodes)
+    return {
+        "successes": successes,
+        "episodes": episodes,
+        "success_rate": successes / episodes if episodes else None,
+        "low": low,
+        "high": high,
+    }
+
+
+def _check_identity(path: Path, identity: dict[str, Any]) -> None:
+    text = json.dumps(identity, indent=1, sort_keys=True)
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        partial.write_text(text)
+        os.replace(partial, path)
+        return
+    stored, current = json.loads(path.read_text()), json.loads(text)
+    differences = [
+        f"{name}: {stored.get(name)} -> {current.get(name)}"
+        for name in sorted({*stored, *current})
+        if stored.get(name) != current.get(name)
+    ]
+    if differences:
+        raise InputError(
+            f"results directory {path.parent}",
+            found="results of another evaluation: " + "; ".join(differences),
+            expected="an empty directory or results of this very evaluation",
+            fix="choose another --out",
+        )
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of the file, which is cut after the last whole one."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        _log.warning("%s ended in a half-written row, which is dropped and run again", path)
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+            os.fsync(file.fileno())
+    rows = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            row_key(row), row["status"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"results file {path}",
+                found=f"line {number} is no result row ({error})",
+                expected="one JSON object per line, as written by semanticvla_jax.evaluate",
+                fix="repair or delete that line, or choose another --out",
+            ) from error
+        rows.append(row)
+    return rows
