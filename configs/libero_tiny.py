@@ -63,4 +63,5 @@ def get_config() -> ConfigDict:
     config.validate_every = 0  # steps between losses on held-out episodes; 0 = never
     config.validation_batches = 8
     config.profile_steps = ()  # (first, last), traced into WORKDIR/profile
+    config.wandb = ""  # project of Weights & Biases to log to as well
     return config

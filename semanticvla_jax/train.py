@@ -30,6 +30,9 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.",
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of this run: checkpoints, metrics, pictures."
 )
+_STOPPED_STATUS = flags.DEFINE_integer(
+    "stopped_status", 0, "Exit status of a run that SIGTERM stopped: saved, but not finished."
+)
 
 
 def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, float]:
@@ -56,7 +59,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
             state, frozen = trainer.initial()
         if distributed.leads():
             describe(trainer, fresh=not checkpoints.steps())
-        with contextlib.closing(metrics.open_writer(workdir, int(state.step))) as writer:
+        writer = metrics.open_writer(workdir, int(state.step), as_json(config))
+        with contextlib.closing(writer):
             return run_steps(trainer, state, frozen, checkpoints, writer)
 
 
@@ -88,7 +92,7 @@ def main(argv: list[str]) -> None:
         raise SystemExit(f"error: {error}") from None
     except Preempted as stopped:
         print(f"{stopped}; the same command continues")
-        return
+        raise SystemExit(_STOPPED_STATUS.value) from None
     if last:
         print(f"finished: step {_CONFIG.value.total_steps}, loss {last['loss']:.4f}")
 

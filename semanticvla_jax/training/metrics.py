@@ -1,14 +1,25 @@
-"""Metrics to JSONL and TensorBoard, without doubled rows after a resume."""
+"""Metrics to JSONL and TensorBoard, without doubled rows after a resume; to W&B when asked."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from tensorboardX import SummaryWriter
 
 from semanticvla_jax.training import distributed
+from semanticvla_jax.training.weights_and_biases import WeightsAndBiases
+
+
+class Writer(Protocol):
+    """Where metrics go."""
+
+    def write(self, step: int, scalars: dict[str, float]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class MetricsWriter:
@@ -35,19 +46,37 @@ class MetricsWriter:
         self._tensorboard.close()
 
 
-class Silence:
-    """Stands for a writer in the processes that write nothing."""
+class Writers:
+    """Writes to all of several, to none if there are none."""
+
+    def __init__(self, writers: Sequence[Writer] = ()):
+        self._writers = tuple(writers)
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
-        pass
+        for writer in self._writers:
+            writer.write(step, scalars)
 
     def close(self) -> None:
-        pass
+        for writer in self._writers:
+            writer.close()
 
 
-def open_writer(workdir: str | Path, resume_step: int) -> MetricsWriter | Silence:
-    """The writer of the leading process, silence in the others."""
-    return MetricsWriter(workdir, resume_step=resume_step) if distributed.leads() else Silence()
+def open_writer(workdir: str | Path, resume_step: int, config: dict) -> Writers:
+    """The writers of the leading process, none in the others.
+
+    Args:
+      workdir: of the run.
+      resume_step: rows after it will be written again.
+      config: of the run, JSON-able; its "wandb" names a project of Weights & Biases, or none.
+
+    Raises:
+      InputError: W&B is asked for, and is not installed or knows no account.
+    """
+    if not distributed.leads():
+        return Writers()
+    project = config.get("wandb")
+    asked_for = [WeightsAndBiases(project, workdir, config)] if project else []
+    return Writers([MetricsWriter(workdir, resume_step=resume_step), *asked_for])
 
 
 def read_metrics(path: str | Path) -> list[dict]:
