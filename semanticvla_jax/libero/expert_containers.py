@@ -26,6 +26,7 @@ DRAWER_HALF_DEPTH = 0.08  # m from a drawer's middle to its front
 HANDLE_DEPTH = 0.03  # m that the handles of drawers above reach into the opening
 OVERHANG_RADIUS, OVERHANG_HEIGHT = 0.08, 0.10  # m around and above: there the palm would touch
 OVERHANG_LEAN = np.radians(30)  # of the hand that takes something from under an open drawer
+EXIT_STEPS, EXIT_LEAD = 15, 0.025  # at most; m per step that the target runs ahead
 
 CAVITY_LEAN = np.radians(60)  # of the hand that reaches into a microwave
 CAVITY_RAY_STEP, CAVITY_RAY_LENGTH = 0.005, 0.4  # m
@@ -62,6 +63,7 @@ def put_in_drawer(arm: Arm, name: str, region: str) -> Skill:
     if overhangs(obstacles, arm.scene.object_position(name)):
         goal = target - arm.scene.object_position(name)
         grasp = yield from pick_leaning(arm, name, outward, OVERHANG_LEAN, goal[None])
+        yield from leave_overhang(arm, name, grasp.rotation, outward)
     else:
         across = np.arctan2(outward[0], -outward[1])
         grasp = yield from pick(arm, name, across if overhung else HOME_YAW)
@@ -74,6 +76,17 @@ def overhangs(obstacles: Boxes, position: np.ndarray) -> bool:
     return bool(top - position[2] > OVERHANG_HEIGHT)
 
 
+def leave_overhang(arm: Arm, name: str, rotation: np.ndarray, outward: np.ndarray) -> Skill:
+    """Move a held object level along `outward` f64[3] until it can be raised."""
+    obstacles, height = arm.scene.obstacles((name,)), arm.scene.hand_position[2]
+    for _ in range(EXIT_STEPS):
+        if not overhangs(obstacles, arm.scene.object_position(name)):
+            return
+        ahead = arm.scene.hand_position + EXIT_LEAD * outward
+        ahead[2] = height
+        yield arm.action_towards(ahead, rotation)
+
+
 def pick_leaning(
     arm: Arm, name: str, away: np.ndarray, angle: float, displacements: np.ndarray
 ):
@@ -82,8 +95,9 @@ def pick_leaning(
     displacements: f64[K, 3], as in `plan_leaning_grasp`. Returns the grasp that holds it.
     """
 
+    rotation = leaning(away, angle)
+
     def plan(attempt: int) -> LeaningGrasp:
-        rotation = leaning(away, angle, arm.scene.hand_rotation)
         grasp = plan_leaning_grasp(arm.scene, name, arm.rng, rotation, displacements, attempt)
         if grasp is None:
             raise SkillFailed(f"pick {name}: nothing fits the leaning jaws")

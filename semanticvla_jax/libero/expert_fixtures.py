@@ -111,7 +111,7 @@ def close_drawer(arm: Arm, region: str) -> Skill:
     """Push the drawer's handle with closed finger tips, the hand leaning away from the cabinet."""
     joint = arm.scene.slide_joint_of_region(region)
     outward = opening_direction(arm, joint)
-    rotation = leaning(outward, PUSH_TILT, arm.scene.hand_rotation)
+    rotation = leaning(outward, PUSH_TILT, arm.scene.hand_rotation[:, 0])
     handle = handle_position(arm, joint, outward)
     arm.gripper = CLOSED
     before = handle + PUSH_STANDOFF * outward

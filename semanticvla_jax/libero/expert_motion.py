@@ -15,6 +15,7 @@ import numpy as np
 
 OPEN, CLOSED = -1.0, 1.0
 UP = np.array([0.0, 0.0, 1.0])
+WRIST_MIDDLE = np.array([-np.sqrt(0.5), np.sqrt(0.5), 0.0])  # jaw axis far from both wrist limits
 
 POSITION_SCALE = 0.05  # m of goal displacement per unit action
 ROTATION_SCALE = 0.5  # rad of goal rotation per unit action
@@ -52,15 +53,15 @@ def pointing_along(direction: np.ndarray, jaw_axis: np.ndarray) -> np.ndarray:
     return np.stack([jaw_axis, np.cross(direction, jaw_axis), direction], axis=1)
 
 
-def leaning(away: np.ndarray, angle: float, present: np.ndarray) -> np.ndarray:
+def leaning(away: np.ndarray, angle: float, jaw_hint: np.ndarray = WRIST_MIDDLE) -> np.ndarray:
     """Hand rotation that leans by `angle` rad from pointing down towards `away`, jaws level.
 
-    away: horizontal unit f64[3]. present: rotation of the hand now; of the two that jaws allow,
-    the one nearer to it is returned.
+    away: horizontal unit f64[3]. jaw_hint: f64[3]; of the two ways to hold the symmetric jaws, the
+    one whose jaw axis has more of this direction.
     """
     forward = -np.sin(angle) * away - np.cos(angle) * UP
     jaw_axis = np.cross(away, UP)
-    if jaw_axis @ present[:, 0] < 0:
+    if jaw_axis @ jaw_hint < 0:
         jaw_axis = -jaw_axis
     return pointing_along(forward, jaw_axis)
 
