@@ -141,6 +141,16 @@ class Llama(nn.Module):
             parts.append(part)
         return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
 
+    def extend_showing(self, x, mask, positions, memory: Memory, slot, index: int):
+        """Layer `index` alone: (states, its memory [1, ...], its attention f32[B, H, S, slots])."""
+        angles = rotary_angles(positions, self.head_width, self.rope_theta)
+        params, one = {"params": self._layer_params(index)}, jax.tree.map(lambda m: m[0], memory)
+        (x, one), shown = self._layer.apply(
+            params, x, mask, angles, one, slot, mutable=["attention"]
+        )
+        memory = jax.tree.map(lambda m: m[None], one)
+        return x, memory, shown["attention"]["self_attn"]["weights"][0]
+
     def prefill(self, x: jax.Array, landmarks: Landmarks, room: int) -> tuple[jax.Array, Reading]:
         """Reads a causal prefix, behind which up to `room` words will come one by one.
 

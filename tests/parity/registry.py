@@ -20,6 +20,7 @@ from tests.parity import (
     images,
     lora_training,
     schedule,
+    vla_pruner,
     whole_model,
 )
 from tests.parity.golden import Golden
@@ -40,11 +41,10 @@ CHECKS: dict[str, Check] = {
     "h": schedule.check,
     "i": heads_and_masks.check,
     "j": images.check,
+    "p": vla_pruner.check,
 }
 # Cases that also run in other types than float32: models, not training, tables or pixels.
 MODEL_CASES = "abcdef"
-# Cases of another part of the project.
-LEFT_CASES = {"p": "Accelerators"}
 # Outputs that are not compared: regex of "<case>/<output>" -> why.
 LEFT_OUTPUTS = {
     r"f_.*siglip.*/(.*pooler_output|pooled_map)": "pooling head, which a VLA never runs: not owned",
@@ -63,8 +63,6 @@ class Outcome(NamedTuple):
 def left_case(name: str, precision: Precision = FLOAT32) -> str | None:
     """Why a case does not run, or None."""
     letter = _letter(name)
-    if letter in LEFT_CASES:
-        return LEFT_CASES[letter]
     if precision is not FLOAT32 and letter in CHECKS and letter not in MODEL_CASES:
         return f"not a model: runs in {FLOAT32.name} only"
     return None

@@ -39,6 +39,9 @@ PUBLIC = (
     "i_heads_post_aloha_public",
     "i_heads_post_libero_public",
     "j_image_preproc_public",
+    "p_vlapruner_history_public",
+    "p_vlapruner_llama_public",
+    "p_vlapruner_select_public",
 )
 MODELS = tuple(name for name in PUBLIC if name[0] in registry.MODEL_CASES)
 QUICK_MODELS = ("a_id_pruner_public", "f_hf_llama_public")

@@ -1,0 +1,1 @@
+"""Inference accelerators: what to compute less of, for policies that are trained already."""
