@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from semanticvla_jax.errors import InputError
+from semanticvla_jax.evaluation.files import write_whole
 
 KEY_FIELDS = ("policy", "suite", "task", "placement", "seed")
 _Z_95 = 1.959963984540054
@@ -37,7 +39,7 @@ class ResultLog:
           InputError: the directory holds results of another identity, or is damaged other than
             by a half-written last row.
         """
-        self.directory = Path(directory)
+        self.directory, self.identity = Path(directory), identity
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -100,6 +102,9 @@ def summarize(rows: Iterable[dict[str, Any]], identity: dict[str, Any]) -> dict[
     return {
         **_rates(finished),
         "unfinished": len(waiting),
+        "errors": dict(
+            Counter(row.get("error_type", "unknown") for row in rows if row["status"] == "error")
+        ),
         "placement": identity.get("placement"),
         "tasks": [name for _, _, name in tasks],
         "per_task": [
@@ -121,6 +126,15 @@ def summarize(rows: Iterable[dict[str, Any]], identity: dict[str, Any]) -> dict[
         "latency_ms": {"p50": percentiles[0], "p99": percentiles[1], "queries": len(latencies)},
         "identity": identity,
     }
+
+
+def write_summary(log: ResultLog) -> dict[str, Any]:
+    """Prints and returns the summary of a log, and writes it to summary.json beside the rows."""
+    summary = summarize(log.rows, log.identity)
+    write_whole(log.directory / "summary.json", json.dumps(summary, indent=1) + "\n")
+    print(f"latency_ms {summary['latency_ms']}, results in {log.directory}")
+    print(summary_table(summary), flush=True)
+    return summary
 
 
 def summary_table(summary: dict[str, Any]) -> str:
@@ -162,9 +176,7 @@ def _rates(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 def _check_identity(path: Path, identity: dict[str, Any]) -> None:
     text = json.dumps(identity, indent=1, sort_keys=True)
     if not path.exists():
-        partial = path.with_suffix(".partial")
-        partial.write_text(text)
-        os.replace(partial, path)
+        write_whole(path, text)
         return
     stored, current = json.loads(path.read_text()), json.loads(text)
     differences = [

@@ -1,4 +1,4 @@
-"""One episode of an agent in a LIBERO environment, and the agents that evaluation knows."""
+"""One episode of an agent in a LIBERO environment."""
 
 from __future__ import annotations
 
@@ -6,116 +6,35 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from semanticvla_jax.errors import InputError
+from semanticvla_jax.evaluation.agents import Agent, Asked
 from semanticvla_jax.libero.env import LiberoEnv, Placement
 from semanticvla_jax.libero.suites import MAX_STEPS
 
 
-class Agent(Protocol):
-    """Turns what it observes into actions.
-
-    Attributes:
-      camera_size: side (px) of the images it wants from the simulator.
-      latencies: seconds that each query of the current episode took, rendering excluded.
-    """
-
-    camera_size: int
-    latencies: list[float]
-
-    def start_episode(self, env: LiberoEnv, instruction: str) -> None: ...
-
-    def act(self, env: LiberoEnv) -> np.ndarray:
-        """f[n, 7] simulator actions to execute open loop; n = 0 gives up."""
-        ...
-
-
-class PolicyAgent:
-    """Queries a policy, executes the first `execute` actions of its chunk, then queries again."""
-
-    def __init__(self, policy, execute: int | None = None, sentence: str | None = None):
-        """Asks `policy`.
-
-        Args:
-          execute: actions per query; None means the whole chunk, as in the OpenVLA-OFT protocol.
-          sentence: said instead of each task's own, to see whether the policy listens.
-
-        Raises:
-          InputError: `execute` is not between 1 and the policy's chunk length.
-        """
-        execute = policy.chunk if execute is None else execute
-        if not 1 <= execute <= policy.chunk:
-            raise InputError(
-                "actions to execute per query",
-                found=execute,
-                expected=f"1 to {policy.chunk}, the policy's chunk length",
-                fix="change --execute",
-            )
-        self.policy, self.execute, self.sentence = policy, execute, sentence
-        self.camera_size = policy.camera_size
-        self.latencies: list[float] = []
-        self._compiled = False
-
-    def start_episode(self, env: LiberoEnv, instruction: str) -> None:
-        self.instruction, self.latencies = self.sentence or instruction, []
-
-    def act(self, env: LiberoEnv) -> np.ndarray:
-        observation = {**env.observe(), "instruction": self.instruction}
-        if not self._compiled:  # keeps compilation out of the latencies
-            self.policy.infer(observation)
-            self._compiled = True
-        began = time.perf_counter()
-        actions = np.asarray(self.policy.infer(observation))
-        self.latencies.append(time.perf_counter() - began)
-        return actions[: self.execute]
-
-
-class ExpertAgent:
-    """The scripted expert, which sees the simulator's state instead of images."""
-
-    camera_size = 128
-
-    def __init__(self):
-        self.latencies: list[float] = []
-
-    def start_episode(self, env: LiberoEnv, instruction: str) -> None:
-        from semanticvla_jax.libero.expert import ScriptedExpert
-
-        self.latencies = []
-        self._actions = ScriptedExpert(env, np.random.default_rng(0)).actions()
-
-    def act(self, env: LiberoEnv) -> np.ndarray:
-        began = time.perf_counter()
-        action = next(self._actions, None)
-        self.latencies.append(time.perf_counter() - began)
-        return np.empty((0, 7)) if action is None else np.asarray(action)[None]
-
-
-def make_policy_agent(
-    checkpoint: str,
-    step: int | None,
-    dataset: str | None,
-    execute: int | None,
-    sentence: str | None,
-    untrained: bool,
-) -> PolicyAgent:
-    """The agent of a checkpoint, or of its architecture with fresh parameters."""
-    from semanticvla_jax.policy import load_policy
-
-    policy = load_policy(checkpoint, step=step, dataset=dataset, untrained=untrained)
-    return PolicyAgent(policy, execute, sentence)
-
-
 @dataclass(frozen=True)
 class Episode:
-    """How an episode ended. `steps` excludes the settle steps; `latencies` are seconds."""
+    """How an episode went. Settle steps are not part of it.
+
+    Attributes:
+      success: the goal held after the last action.
+      instruction: the environment's.
+      actions: f32[T, 7], executed.
+      queries: one per `act`.
+      reset_seconds: the placement and the settle steps took.
+    """
 
     success: bool
-    steps: int
-    latencies: tuple[float, ...]
+    instruction: str
+    actions: np.ndarray
+    queries: tuple[Asked, ...]
+    reset_seconds: float
+
+    @property
+    def steps(self) -> int:
+        return len(self.actions)
 
 
 def run_episode(
@@ -132,20 +51,26 @@ def run_episode(
       InputError: the agent returned an action of wrong shape or with a value that is not finite.
     """
     limit = MAX_STEPS[env.task.suite] if max_steps is None else max_steps
+    began = time.perf_counter()
     env.reset(placement)
+    reset_seconds = time.perf_counter() - began
     agent.start_episode(env, env.instruction)
-    steps, success = 0, False
-    while steps < limit and not success:
-        actions = agent.act(env)[: limit - steps]
+    done: list[np.ndarray] = []
+    queries: list[Asked] = []
+    success = False
+    while len(done) < limit and not success:
+        actions, asked = agent.act(env, len(done))
+        queries.append(asked)
         if len(actions) == 0:
             break
-        for action in actions:
+        for action in actions[: limit - len(done)]:
             success = env.step(action)
-            steps += 1
+            done.append(action)
             after_step(env)
             if success:
                 break
-    return Episode(success, steps, tuple(agent.latencies))
+    executed = np.array(done, np.float32).reshape(-1, 7)
+    return Episode(success, env.instruction, executed, tuple(queries), reset_seconds)
 
 
 class Film:

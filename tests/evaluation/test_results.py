@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.libero.results import ResultLog, summarize, summary_table, wilson_interval
+from semanticvla_jax.evaluation.results import ResultLog, summarize, summary_table, wilson_interval
 
 IDENTITY = {"policy": "checkpoint", "checkpoint_step": 100, "placement": "official"}
 

@@ -1,0 +1,1 @@
+"""Evaluation: many simulator workers, one batched policy, rows that survive whatever dies."""

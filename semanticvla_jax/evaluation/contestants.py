@@ -1,0 +1,93 @@
+"""Who is evaluated: a checkpoint's policy, its untrained twin, or the scripted expert."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from semanticvla_jax.errors import InputError
+from semanticvla_jax.evaluation.agents import Agent, ExpertAgent, PolicyAgent
+from semanticvla_jax.evaluation.served import Ask, ServedPolicy, load_served
+from semanticvla_jax.interface import read_interface
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """An identity and the constructors that `runner.Setup` wants.
+
+    Attributes:
+      identity: JSON-able; its "policy" is the label in the rows.
+    """
+
+    identity: dict[str, Any]
+    make_agent: Callable[[Ask], Agent]
+    make_policy: Callable[[], ServedPolicy] | None = None
+
+
+EXPERT = Contestant({"policy": "expert"}, ExpertAgent)
+
+
+def checkpoint_policy(
+    checkpoint: str,
+    *,
+    step: int | None = None,
+    dataset: str | None = None,
+    untrained: bool = False,
+    execute: int | None = None,
+    sentence: str | None = None,
+    sizes: Sequence[int] | None = None,
+) -> Contestant:
+    """The policy of a training run.
+
+    Args:
+      checkpoint: its work directory, or one checkpoint's directory.
+      step: which checkpoint; the latest by default.
+      dataset: whose normalisation to use, if it was trained on several.
+      untrained: the checkpoint's architecture with fresh parameters.
+      execute: actions per query; default: the whole chunk.
+      sentence: said instead of each task's own.
+      sizes: batch sizes; None: one that suits the device.
+
+    Raises:
+      InputError: no such checkpoint or dataset, or `execute` is out of range.
+    """
+    from semanticvla_jax.training.checkpoints import open_for_reading
+
+    checkpoints, step = open_for_reading(checkpoint, step)
+    meta = checkpoints.read_meta(step)
+    checkpoints.close()
+    digest = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
+    label = "untrained" if untrained else "checkpoint"
+    interface = read_interface(meta, label, dataset)
+    make_agent = functools.partial(PolicyAgent, interface, execute, sentence)
+    make_agent(_nobody)  # bad arguments are told before anything starts
+    identity = {
+        "policy": label,
+        "checkpoint_step": step,
+        "checkpoint_digest": digest.hexdigest()[:12],
+        "execute": execute,
+        "dataset": dataset,
+        **({"sentence": sentence} if sentence else {}),
+    }
+    make_policy = functools.partial(
+        load_served, os.path.abspath(checkpoint), step, dataset, untrained, sizes
+    )
+    return Contestant(identity, make_agent, make_policy)
+
+
+def no_checkpoint() -> InputError:
+    return InputError(
+        "policy to evaluate",
+        found="no --checkpoint",
+        expected="the --workdir of a training run",
+        fix="pass --checkpoint DIR, or --policy expert",
+    )
+
+
+def _nobody(query):
+    raise AssertionError("asked before the evaluation began")

@@ -1,0 +1,115 @@
+"""A policy that answers several simulators' queries in one batch, and the process it runs in."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from semanticvla_jax.evaluation.batching import padded
+
+Inputs = dict[str, np.ndarray]
+
+
+class Query(NamedTuple):
+    """Model inputs of one observation; `explain` asks for the model's intermediates too."""
+
+    inputs: Inputs
+    explain: bool = False
+
+
+class Answer(NamedTuple):
+    """What a query gets.
+
+    Attributes:
+      actions: f32[K, A], normalised.
+      batch: how many queries were answered together.
+      details: the model's intermediates, nested dicts of arrays without the batch axis, if asked.
+    """
+
+    actions: np.ndarray
+    batch: int
+    details: dict[str, Any] | None = None
+
+
+Ask = Callable[[Query], Answer]
+
+
+class ServedPolicy:
+    """Answers batches of queries at a few fixed batch sizes, compiled before the first query.
+
+    With one size, an answer does not depend on what else is in its batch: XLA runs the same
+    program, in which a row's arithmetic does not involve the other rows. With several sizes it
+    depends on the size in the last bits.
+    """
+
+    def __init__(self, policy, sizes: Sequence[int]):
+        """Compiles a `semanticvla_jax.policy.Policy` for each of the ascending `sizes`."""
+        self._policy, self.sizes = policy, tuple(sizes)
+        for size in self.sizes:
+            self.answer([Query(policy.example())] * size)
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        """One answer per query, at most `max(sizes)`."""
+        from semanticvla_jax.policy import stack
+
+        batch = stack(padded([query.inputs for query in queries], self.sizes))
+        actions = np.asarray(self._policy.forward(self._policy.params, batch))
+        details = [None] * len(queries)
+        if any(query.explain for query in queries):
+            explained = self._policy.explain(self._policy.params, batch)
+            details = [
+                _row(explained, index) if query.explain else None
+                for index, query in enumerate(queries)
+            ]
+        return [
+            Answer(actions[index], len(queries), details[index]) for index in range(len(queries))
+        ]
+
+
+def _row(tree: dict, index: int) -> dict[str, Any]:
+    return {
+        name: _row(value, index) if isinstance(value, dict) else np.asarray(value[index])
+        for name, value in tree.items()
+    }
+
+
+def load_served(
+    checkpoint: str,
+    step: int | None,
+    dataset: str | None,
+    untrained: bool,
+    sizes: Sequence[int] | None,
+) -> ServedPolicy:
+    """The policy of a checkpoint, ready to serve at `sizes`, or at one that suits the device.
+
+    A CPU gains nothing from batches: one observation's products already fill it.
+    """
+    import jax
+
+    from semanticvla_jax.policy import load_policy
+
+    policy = load_policy(checkpoint, step=step, dataset=dataset, untrained=untrained)
+    return ServedPolicy(policy, sizes or ((1,) if jax.default_backend() == "cpu" else (16,)))
+
+
+def serve(connection, make_policy: Callable[[], Any]) -> None:
+    """Main function of a policy process: tells its sizes when ready, then answers lists of queries.
+
+    An exception is sent instead of an answer, and ends the process. It also ends when the other
+    side closes the connection or dies.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
+        try:
+            policy = make_policy()
+            connection.send(policy.sizes)
+            while True:
+                connection.send(policy.answer(connection.recv()))
+        except (EOFError, OSError):
+            raise
+        except Exception as error:
+            connection.send(error)
