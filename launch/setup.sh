@@ -47,7 +47,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 .venv/bin/python -m pip install -q uv==0.13.8
 uv="env VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip"
-$uv install -q -c requirements/constraints.txt -r requirements.txt -r requirements/rlds.txt -r requirements/lerobot.txt -r requirements/test.txt
+$uv install -q -c requirements/constraints.txt -r requirements.txt -r requirements/rlds.txt -r requirements/lerobot.txt -r requirements/serving.txt -r requirements/test.txt
 $uv install -q --no-deps -r requirements/simulator.txt
 $uv install -q --no-deps -e .
 # Compiled once and quietly: the simulator's sources warn about their escape sequences.

@@ -1,0 +1,1 @@
+"""A policy behind a websocket: batching across clients, limits, metrics, drain and hot swap."""
