@@ -75,8 +75,10 @@ def describe(trainer: Trainer, *, fresh: bool) -> None:
     print(f"parameters: {total:,} ({trainable:,} trainable); {trainer.data.description}")
 
 
+@distributed.fails_at_once
 @exit_on_input_error
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> int:
+    """Returns the exit status of a run that finished or was stopped."""
     if len(argv) > 1:
         raise InputError(
             "command line", found=argv[1:], expected="flags only", fix="see --helpfull"
@@ -92,9 +94,10 @@ def main(argv: list[str]) -> None:
         raise SystemExit(f"error: {error}") from None
     except Preempted as stopped:
         print(f"{stopped}; the same command continues")
-        raise SystemExit(_STOPPED_STATUS.value) from None
+        return _STOPPED_STATUS.value
     if last:
         print(f"finished: step {_CONFIG.value.total_steps}, loss {last['loss']:.4f}")
+    return 0
 
 
 if __name__ == "__main__":

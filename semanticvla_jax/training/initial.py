@@ -8,6 +8,7 @@ import jax
 
 from semanticvla_jax.training import checkpoints as ckpt
 from semanticvla_jax.training import parameters
+from semanticvla_jax.training.stored import check_parameters
 
 
 def initial_parameters(
@@ -35,7 +36,7 @@ def initial_parameters(
         return jax.jit(init, out_shardings=shardings)(key)
     opened, step = ckpt.open_for_reading(init_from)
     stored = opened.params_shapes(step)
-    ckpt.check_parameters(stored, shapes, init_from, partly=True)
+    check_parameters(stored, shapes, init_from, partly=True)
     given = {name: name in parameters.flatten(stored) for name in parameters.flatten(shapes)}
     wanted, fresh = parameters.split(shapes, given)
     placed, rest = parameters.split(shardings, given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+import jax
 from tqdm import tqdm
 
 from semanticvla_jax.training import checkpoints as ckpt
@@ -61,7 +62,8 @@ def run_steps(
             batch = next(batches)
             profile.before(step)
             placed = sharding.put_batch(batch, trainer.mesh)
-            state, metrics = trainer.step_function(state, frozen, placed)
+            with jax.transfer_guard("disallow"):  # nothing slips from host to device unseen
+                state, metrics = trainer.step_function(state, frozen, placed)
             profile.after(step, metrics)
             if pending:
                 check_finite(*pending, trainer.workdir)

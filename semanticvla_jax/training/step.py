@@ -8,6 +8,7 @@ from typing import Any
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from semanticvla_jax.robots import RobotSpec
@@ -24,13 +25,13 @@ class TrainState:
     average: Any = None  # moving average of `trainable`, f32; None without one
 
 
-def group_weights(robot: RobotSpec, weights: Mapping[str, float]) -> jax.Array:
+def group_weights(robot: RobotSpec, weights: Mapping[str, float]) -> np.ndarray:
     """Per-dimension loss weights f32[A] from per-group ones ({'rotation': 0.3}); others are 1."""
     dims = [1.0] * len(robot.action_names)
     for group, indices in robot.action_groups.items():
         for index in indices:
             dims[index] = float(weights.get(group, 1.0))
-    return jnp.asarray(dims, jnp.float32)
+    return np.asarray(dims, np.float32)
 
 
 def make_train_step(

@@ -9,19 +9,17 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import ml_collections
-from absl import logging
 
 from semanticvla_jax import policy, robots
 from semanticvla_jax.data import loading
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.training import checkpoints as ckpt
-from semanticvla_jax.training import optimizer, parameters, sharding, validation
+from semanticvla_jax.training import distributed, optimizer, parameters, sharding, validation
 from semanticvla_jax.training.faults import naming_what_was_read
 from semanticvla_jax.training.initial import initial_parameters
+from semanticvla_jax.training.same_run import check_same_configuration
 from semanticvla_jax.training.step import TrainState, group_weights, make_train_step
-
-# What a damaged file in a checkpoint raises, from Orbax, TensorStore or JSON.
-DAMAGE = (OSError, ValueError, KeyError)
+from semanticvla_jax.training.stored import DamagedCheckpoint
 
 
 class Trainer:
@@ -143,37 +141,38 @@ class Trainer:
         return jax.jit(first, out_shardings=self.state_shardings)(trainable), frozen
 
     def continued(self, checkpoints: ckpt.Checkpoints) -> tuple[TrainState, dict]:
-        """(state, frozen parameters) of the newest checkpoint that can be read.
+        """(state, frozen parameters) of the newest checkpoint that is whole.
 
-        A damaged one is moved aside, and said so.
+        Damaged ones after it are moved aside, and said so; if none is whole, none is touched.
 
         Raises:
           InputError: all are damaged, or the newest was written under another configuration.
         """
+        damaged: dict[int, str] = {}
         for step in checkpoints.steps():
             try:
-                return self.restored(checkpoints, step)
-            except InputError:
-                raise
-            except DAMAGE as error:
-                aside = checkpoints.set_aside(step)
-                logging.warning("%s", error)
-                print(f"checkpoint {step} is damaged ({type(error).__name__}): moved to {aside}")
+                found = self.restored(checkpoints, step)
+            except DamagedCheckpoint as error:
+                damaged[step] = str(error.found)
+            else:
+                _set_aside(checkpoints, damaged)
+                return found
         raise InputError(
             f"checkpoints in {self.workdir}",
-            found="damaged ones only",
+            found="; ".join(f"step {step}: {error}" for step, error in damaged.items()),
             expected="one that can be read",
-            fix="start again with another --workdir",
+            fix="repair what keeps them from being read, or start again with another --workdir",
         )
 
     def restored(self, checkpoints: ckpt.Checkpoints, step: int) -> tuple[TrainState, dict]:
         """(state, frozen parameters) of a checkpoint of this run; moves the data to its position.
 
         Raises:
-          InputError: the checkpoint was written under another configuration.
+          DamagedCheckpoint: it cannot be read or was changed.
+          InputError: it was written under another configuration.
         """
         stored = checkpoints.read_meta(step)["config"]
-        ckpt.check_same_configuration(stored, as_json(self.config), self.workdir)
+        check_same_configuration(stored, as_json(self.config), self.workdir)
         state = ckpt.abstract(self.state_shapes, self.state_shardings)
         found = checkpoints.restore(
             step,
@@ -217,6 +216,13 @@ class Trainer:
             self.config.validation_batches, self.config.batch_size
         )
         return validation.validate(self._validation_step, state, frozen, batches, self.mesh)
+
+
+def _set_aside(checkpoints: ckpt.Checkpoints, damaged: dict[int, str]) -> None:
+    for step, error in damaged.items():
+        aside = checkpoints.set_aside(step)
+        if distributed.leads():
+            print(f"checkpoint {step} is damaged ({error}): moved to {aside}", flush=True)
 
 
 def as_json(config: ml_collections.ConfigDict) -> dict:

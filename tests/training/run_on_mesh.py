@@ -15,6 +15,7 @@ from semanticvla_jax.training.preemption import Preempted
 from tests.smallest import smallest_config
 
 
+@distributed.fails_at_once
 def main(dataset: str, workdir: str, *changes: str) -> None:
     config = smallest_config(dataset)
     config.update_from_flattened_dict(

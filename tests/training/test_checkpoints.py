@@ -11,7 +11,7 @@ import pytest
 
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.training import checkpoints as ckpt
-from semanticvla_jax.training.trainer import DAMAGE
+from semanticvla_jax.training.stored import DamagedCheckpoint
 
 PARAMS = {"frozen": jnp.arange(4.0), "trained": jnp.arange(600.0)}
 STATE = {"count": jnp.zeros((), jnp.int32)}
@@ -43,7 +43,7 @@ def test_a_truncated_checkpoint_is_noticed_and_moved_aside(saved, tmp_path):
     assert files
     for path in files:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(DAMAGE):
+    with pytest.raises(DamagedCheckpoint):
         restore(saved, 2)
     assert saved.set_aside(2) == tmp_path / "damaged" / "2"
     assert saved.steps() == [1]
