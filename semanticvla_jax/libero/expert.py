@@ -9,7 +9,8 @@ import numpy as np
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.libero.expert_containers import put_in
 from semanticvla_jax.libero.expert_fixtures import close, open_drawer, turn_knob
-from semanticvla_jax.libero.expert_motion import Arm
+from semanticvla_jax.libero.expert_grasp import HOME_YAW
+from semanticvla_jax.libero.expert_motion import Arm, pointing_down
 from semanticvla_jax.libero.expert_scene import Scene
 from semanticvla_jax.libero.expert_skills import Skill, SkillFailed, pick, place
 from semanticvla_jax.libero.expert_sliding import slide
@@ -39,10 +40,12 @@ class ScriptedExpert:
 
     def actions(self) -> Iterator[np.ndarray]:
         """Clean actions f64[7], each from the state at that moment; ends when the plan ends."""
-        for _ in range(ATTEMPTS_PER_GOAL * len(self._goals)):
+        for attempt in range(ATTEMPTS_PER_GOAL * len(self._goals)):
             unmet = [goal for goal in self._goals if not self._holds(goal)]
             if not unmet:
                 return
+            if attempt > 0:
+                yield from self.arm.withdraw(pointing_down(HOME_YAW))
             try:
                 yield from self._bring_about(unmet[0])
             except SkillFailed as failure:

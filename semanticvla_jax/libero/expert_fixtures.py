@@ -94,9 +94,7 @@ def open_drawer(arm: Arm, region: str, travel: float = OPENED) -> Skill:
     away = arm.scene.hand_position - 0.08 * forward + 0.08 * UP
     leaving = {"tolerance": 0.03, "rotation_tolerance": np.inf, "max_steps": 30}
     yield from arm.goto(away, rotation, **leaving)
-    upright = pointing_down(HOME_YAW)
-    halfway = (arm.scene.hand_position + arm.start_position) / 2
-    yield from arm.goto(halfway, upright, tolerance=0.05, rotation_tolerance=0.3, max_steps=40)
+    yield from arm.withdraw(pointing_down(HOME_YAW))
 
 
 def close(arm: Arm, target: str) -> Skill:

@@ -198,6 +198,15 @@ class Arm:
             yield self.action_towards(position, rotation)
         return True
 
+    def withdraw(self, rotation: np.ndarray) -> Motion:
+        """Half of the way back to where the hand was at first."""
+        halfway = (self.scene.hand_position + self.start_position) / 2
+        return (
+            yield from self.goto(
+                halfway, rotation, tolerance=0.05, rotation_tolerance=0.3, max_steps=40
+            )
+        )
+
     def transit(
         self,
         xy: np.ndarray,

@@ -12,13 +12,14 @@ from collections.abc import Callable, Generator
 import numpy as np
 
 from semanticvla_jax.libero.expert_grasp import HOME_YAW, Grasp, plan_grasp
-from semanticvla_jax.libero.expert_leaning import LeaningGrasp
+from semanticvla_jax.libero.expert_leaning import LeaningGrasp, plan_leaning_grasp
 from semanticvla_jax.libero.expert_motion import (
     CLOSED,
     OPEN,
     Arm,
     Progress,
     closest_equivalent_yaw,
+    leaning,
 )
 
 CLOSE_STEPS = 10  # gripper needs about 8 to close on an object
@@ -91,6 +92,24 @@ def pick(
         return dataclasses.replace(planned, yaw=yaw)
 
     return (yield from pick_as_planned(arm, name, from_above))
+
+
+def pick_leaning(
+    arm: Arm, name: str, away: np.ndarray, angle: float, displacements: np.ndarray
+) -> Generator[np.ndarray, None, LeaningGrasp]:
+    """Grasp an object with a hand that leans by `angle` rad towards `away` f64[3], and lift it.
+
+    displacements: f64[K, 3], as in `plan_leaning_grasp`. Returns the grasp that holds it.
+    """
+    rotation = leaning(away, angle)
+
+    def plan(attempt: int) -> LeaningGrasp:
+        grasp = plan_leaning_grasp(arm.scene, name, arm.rng, rotation, displacements, attempt)
+        if grasp is None:
+            raise SkillFailed(f"pick {name}: nothing fits the leaning jaws")
+        return grasp
+
+    return (yield from pick_as_planned(arm, name, plan))
 
 
 def pick_as_planned(
