@@ -30,14 +30,19 @@ class Policy(Interface):
     """An interface and the model behind it.
 
     Attributes:
+      model: the module, without adapters.
       params: the model's parameters.
       forward: (params, batch) -> normalised actions f32[B, K, A], compiled.
       explain: (params, batch) -> the model's intermediates, a dict of arrays [B, ...], compiled.
     """
 
+    model: Any = field(repr=False)
     params: Any = field(repr=False)
     forward: Any = field(repr=False)
     explain: Any = field(repr=False)
+
+    def start_episode(self) -> None:
+        """Nothing to forget: an answer depends on its observation alone."""
 
     def infer(self, observation: Mapping[str, Any]) -> np.ndarray:
         """One observation, as `prepare` takes it, -> f32[K, A] in the controller's units.
@@ -127,7 +132,8 @@ def load_policy(
 
     label = f"{Path(checkpoint).resolve()}@{'untrained' if untrained else step}"
     interface = read_interface(meta, label, dataset)
-    return Policy(**vars(interface), params=params, forward=forward, explain=explain)
+    compiled = {"forward": forward, "explain": explain}
+    return Policy(**vars(interface), model=model, params=params, **compiled)
 
 
 def merge_adapters(params: dict, config: Mapping[str, Any]) -> dict:

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from semanticvla_jax.models.pruners import Selection
 from semanticvla_jax.models.sequence import Prefix, language_ids
 
 
@@ -75,22 +76,36 @@ class SemanticVLA(nn.Module):
     ) -> tuple[jax.Array, dict[str, Any]]:
         """`__call__` from each tower's normalised pixels instead of `batch["images"]`."""
         prefix, details = self.observe(dino_pixels, siglip_pixels, batch, train)
-        actions, more = self.coupler.decode(self.llm, self.head, prefix)
+        actions, more = self.decode(prefix)
         return actions, {**details, **more}
+
+    def decode(self, prefix: Prefix) -> tuple[jax.Array, dict[str, Any]]:
+        """What the decoder is told -> (normalised actions f32[B, K, A], the coupler's details)."""
+        return self.coupler.decode(self.llm, self.head, prefix)
 
     def observe(
         self, dino_pixels, siglip_pixels, batch: dict[str, jax.Array], train: bool
     ) -> tuple[Prefix, dict[str, Any]]:
         """Everything before the decoder: what it is told, and intermediates."""
-        images = dino_pixels.shape[1]
+        return self.tell(self.select(dino_pixels, siglip_pixels, batch, train), batch)
+
+    def select(
+        self, dino_pixels, siglip_pixels, batch: dict[str, jax.Array], train: bool
+    ) -> dict[str, Selection]:
+        """What each tower hands on of its images [B, I, H, W, 3]."""
         prompt = batch["prompt_ids"], batch["prompt_mask"]
         ids, valid = language_ids(*prompt, self.coupler.bos_id, self.coupler.stop_id)
         conditions = self.pruners.condition(self.llm.embed(ids), valid)
         features, _ = self.encode({"dino": dino_pixels, "siglip": siglip_pixels}, conditions)
-        selected = self.pruners.select(
-            features, batch["text_ids"], batch.get("pruner_noise"), train
-        )
+        return self.pruners.select(features, batch["text_ids"], batch.get("pruner_noise"), train)
+
+    def tell(
+        self, selected: dict[str, Selection], batch: dict[str, jax.Array]
+    ) -> tuple[Prefix, dict[str, Any]]:
+        """What the decoder is told of what the towers hand on, and intermediates."""
+        prompt = batch["prompt_ids"], batch["prompt_mask"]
         tokens = self.fuser.merge(**selected)
+        images = tokens.shape[0] // prompt[0].shape[0]
         tokens = tokens.reshape(-1, images, *tokens.shape[1:])
         flat = tokens.reshape(tokens.shape[0], -1, tokens.shape[-1])
         details = {
