@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ import numpy as np
 from semanticvla_jax.accelerate.edges import edge_shares
 from semanticvla_jax.accelerate.scene import Combined, Scene
 from semanticvla_jax.accelerate.selection import top_mask
+from semanticvla_jax.accelerate.stage import Stage
 
 
 def by_ratio(scores: jax.Array, share: jax.Array) -> jax.Array:
@@ -37,7 +37,7 @@ def retained_share(speed: jax.Array, slow: float, fast: float, floor: float) -> 
 
 
 @dataclasses.dataclass(frozen=True)
-class SpatioSemantic:
+class SpatioSemantic(Stage):
     """Before the decoder: tokens on contours and tokens the tower attends to stay, in order.
 
     The semantic score is the attention a patch receives in the last block, mean over heads and
@@ -70,14 +70,7 @@ class SpatioSemantic:
     name: str = "sp_vla_tokens"
 
     def prepare(self, batch: Mapping[str, np.ndarray], last_action, robot, grid: int) -> dict:
-        """Contours and speed of one observation, to go with its batch of one.
-
-        Args:
-          batch: the model's inputs, with batch axis.
-          last_action: f[A] in the controller's units, or None at first.
-          robot: RobotSpec.
-          grid: patches along an image's side.
-        """
+        """Contours of the images, and the speed."""
         images = batch["images"]
         shares = edge_shares(images.reshape(-1, *images.shape[2:]), grid, self.low, self.high)
         speed = 0.0

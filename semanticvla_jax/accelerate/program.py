@@ -1,0 +1,200 @@
+"""An accelerated model as functions of explicit state, compiled for a few numbers of tokens."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from semanticvla_jax.accelerate import scene
+from semanticvla_jax.accelerate.decoder import pruned
+from semanticvla_jax.accelerate.view import Choice, Cut, View
+
+State = dict[str, Any]
+
+
+class Program:
+    """A model with at most one stage before the decoder and any number of methods inside it.
+
+    A stage has `name`, `tower` (whose attention it wants), `levels` (shares of the tokens to
+    compile for; empty where it always hands on the same number), `prepare(batch, last_action,
+    robot, grid)` -> what it wants to know besides, `begin(batch)` -> its state and
+    `combine(scene, state)` -> (scene.Combined, state). A method inside has `name`, `sizes(visual)`
+    and `cuts(size)`; with a memory also `begin`, `needed`, `watched` and `remember`
+    (vla_pruner.py is the example).
+
+    State of B episodes is a dict by name, every leaf with leading [B]. Members of a batch do not
+    influence each other: the batch runs with as many slots as the neediest member takes, and empty
+    slots are attended to by nobody.
+    """
+
+    def __init__(self, model: Any, params: Any, stage: Any = None, methods: Sequence[Any] = ()):
+        self.model, self.params, self.stage, self.methods = model, params, stage, tuple(methods)
+        self._programs: dict[tuple, Any] = {}
+        self._visual: int | None = None
+        self._look = jax.jit(self._see)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of everything that accelerates, in the order in which tokens meet it."""
+        return tuple(part.name for part in (self.stage, *self.methods) if part)
+
+    def prepare(self, batch: Mapping[str, np.ndarray], last_action, robot) -> dict[str, Any]:
+        """What the stage wants to know besides the model's inputs of one observation."""
+        if self.stage is None:
+            return {}
+        grid = round(getattr(self.model, self.stage.tower).patches ** 0.5)
+        return self.stage.prepare(batch, last_action, robot, grid)
+
+    def begin(self, batch: int, visual: int) -> State:
+        """State of episodes that begin.
+
+        Args:
+          batch: B.
+          visual: V, from `visual_tokens`.
+        """
+        state = {m.name: m.begin(batch, visual) for m in self.methods if hasattr(m, "begin")}
+        if self.stage is not None:
+            state[self.stage.name] = self.stage.begin(batch)
+        return state
+
+    def visual_tokens(self, batch: Mapping[str, Any], extras: Mapping[str, Any]) -> int:
+        """V, image tokens of an observation behind the stage."""
+        if self._visual is None:
+            stage, size = self.stage, len(batch["state"])
+            fresh = {stage.name: stage.begin(size)} if stage else {}
+            seen = jax.eval_shape(self._see, self.params, batch, extras, fresh)
+            self._visual = seen[1].shape[1]
+        return self._visual
+
+    def step(
+        self, batch: Mapping[str, Any], extras: Mapping[str, Any], state: State
+    ) -> tuple[jax.Array, State, jax.Array]:
+        """One query of B episodes.
+
+        Args:
+          batch: the model's inputs.
+          extras: from `prepare`.
+          state: from `begin` or the last step.
+
+        Returns:
+          (normalised actions f32[B, K, A], state, bool[B, V] image tokens that got through).
+        """
+        visual = self.visual_tokens(batch, extras)
+        seen, front = None, visual
+        if self._varies:
+            seen = self._look(self.params, batch, extras, state)
+            front = fit(self._fronts(visual), int(seen[1].sum(1).max()))
+        inside = tuple(fit(m.sizes(visual), _need(m, state, visual)) for m in self.methods)
+        return self._program(front, inside)(self.params, batch, extras, state, seen)
+
+    def compile(self, batch: Mapping[str, Any], extras: Mapping[str, Any]) -> int:
+        """Runs every program once, so that no step compiles; how many there are."""
+        visual = self.visual_tokens(batch, extras)
+        state, seen = self.begin(len(batch["state"]), visual), None
+        fronts = (visual,)
+        if self._varies:
+            seen, fronts = self._look(self.params, batch, extras, state), self._fronts(visual)
+        choices = itertools.product(fronts, *(m.sizes(visual) for m in self.methods))
+        for front, *inside in choices:
+            self._program(front, tuple(inside))(self.params, batch, extras, state, seen)
+        return len(self._programs)
+
+    @property
+    def _varies(self) -> bool:
+        """Whether the stage hands on now more, now fewer tokens."""
+        return self.stage is not None and bool(self.stage.levels)
+
+    def _fronts(self, visual: int) -> tuple[int, ...]:
+        return tuple(sorted({int(np.ceil(level * visual)) for level in self.stage.levels}))
+
+    def _program(self, front: int, inside: tuple[int, ...]) -> Any:
+        if (front, inside) not in self._programs:
+            run = functools.partial(self._run, front=front, inside=inside)
+            self._programs[front, inside] = jax.jit(run)
+        return self._programs[front, inside]
+
+    def _see(self, params, batch, extras, state):
+        """Towers and stage: (what they hand on, bool[B, V] tokens to go on, state)."""
+        variables = {"params": params}
+        observe = functools.partial(self.model.apply, variables, batch, method=_selected)
+        if self.stage is None:
+            selected, combined = observe(), scene.Combined(None, None)
+        else:
+            selected, shown = observe(
+                capture_intermediates=scene.captured, mutable=["intermediates"]
+            )
+            tower = self.stage.tower
+            view = scene.look(
+                getattr(self.model, tower), shown["intermediates"][tower], selected, extras
+            )
+            combined, kept = self.stage.combine(view, state[self.stage.name])
+            state = {**state, self.stage.name: kept}
+        if combined.weights is not None:
+            selected = {name: _mixed(s, combined.weights) for name, s in selected.items()}
+        return selected, _going_on(selected, combined.valid, len(batch["state"])), state
+
+    def _run(self, params, batch, extras, state, seen, *, front: int, inside: tuple[int, ...]):
+        if seen is None:
+            seen = self._see(params, batch, extras, state)
+        selected, given, state = seen
+        cuts = [Cut("given", 0, front, _as_given)] if self._varies else []
+        for method, size in zip(self.methods, inside, strict=True):
+            cuts += method.cuts(size)
+        watchers = [m for m in self.methods if hasattr(m, "watched")]
+        cuts = sorted(cuts, key=lambda cut: cut.before)
+        model = self.model
+        if cuts or watchers:
+            model = model.clone(llm=pruned(model.llm, cuts, watchers))
+        episode = {w.name: state[w.name] for w in watchers} | {"given": given}
+        variables = {"params": params, "episode": {"llm": episode}}
+        (actions, _), shown = model.apply(
+            variables, selected, batch, method=_decoded, mutable=["episode", "tokens"]
+        )
+        state = state | {w.name: shown["episode"]["llm"][w.name] for w in watchers}
+        kept = shown["tokens"]["llm"]["kept"][0] if "tokens" in shown else given
+        return actions, state, kept
+
+
+def fit(sizes: Sequence[int], need: int) -> int:
+    """The smallest of ascending sizes that is enough; the largest if none is."""
+    return next((size for size in sizes if size >= need), sizes[-1])
+
+
+def _need(method: Any, state: State, visual: int) -> int:
+    """Slots that the neediest member takes in the step to come."""
+    if not hasattr(method, "needed"):
+        return method.sizes(visual)[-1]
+    return int(method.needed(state[method.name]).max())
+
+
+def _selected(model, batch):
+    return model.select(*model.pixels(batch), batch, False)
+
+
+def _decoded(model, selected, batch):
+    return model.decode(model.tell(selected, batch)[0])
+
+
+def _mixed(selection, weights: jax.Array):
+    """With anchors [n, h', D] that are sums of the old."""
+    anchors = jnp.einsum("nij,njd->nid", weights.astype(selection.anchors.dtype), selection.anchors)
+    return selection._replace(anchors=anchors)
+
+
+def _going_on(selected, valid: jax.Array | None, batch: int) -> jax.Array:
+    """bool[B, V] in the decoder's order: each image's cues, which all go on, and its anchors."""
+    n, anchors = selected["siglip"].anchors.shape[:2]
+    cues = sum(selection.cues.shape[1] for selection in selected.values())
+    valid = jnp.ones((n, anchors), bool) if valid is None else valid
+    whole = jnp.concatenate([jnp.ones((n, cues), bool), valid], axis=1)
+    return whole.reshape(batch, -1)
+
+
+def _as_given(view: View, given: jax.Array) -> Choice:
+    return Choice(jnp.take_along_axis(given, view.rows.token, axis=1))
