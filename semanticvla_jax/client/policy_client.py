@@ -131,13 +131,14 @@ class PolicyClient:
 
     def _until(self, deadline: float, attempt: Callable[[float], Any]) -> Any:
         """`attempt(deadline)`, again after each lost connection, until success or the deadline."""
-        delays = self._delays()
+        delays, problem = self._delays(), None
         while True:
             try:
                 return attempt(deadline)
             except (OSError, WebSocketException) as error:
                 self._abandon()
-                problem = _diagnose(error)
+                if problem is None or not isinstance(error, TimeoutError):
+                    problem = _diagnose(error)
             if not problem.retryable:
                 raise problem
             delay = next(delays)
@@ -215,6 +216,9 @@ def _connect_socket(url: str, timeout: float, send_limit: float) -> socket.socke
 def _diagnose(error: Exception) -> ServingError:
     if isinstance(error, TimeoutError):
         return ServingError("timeout", "no answer in time")
+    if isinstance(error, tls.SSLCertVerificationError):
+        fix = "pass an ssl context that trusts the server's certificate"
+        return ServingError("untrusted", "TLS certificate", found=error.verify_message, fix=fix)
     if isinstance(error, InvalidStatus):
         status, body = error.response.status_code, bytes(error.response.body or b"")
         told = ServingError.from_text(body.decode(errors="replace"))

@@ -93,9 +93,11 @@ def _state(state: Any, robot: RobotSpec) -> np.ndarray:
         raise _bad("state", "a list of lists of different lengths", expected, fix) from None
     if array.shape != (robot.state_size,) or array.dtype.kind not in "iuf":
         raise _bad("state", _describe(state), expected, fix)
-    if not np.isfinite(array).all():
-        raise _bad("state", array.tolist(), expected, fix)
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    if not np.isfinite(single).all():
+        raise _bad("state", single.tolist(), expected, fix)
+    return single
 
 
 def _instruction(text: Any) -> str:

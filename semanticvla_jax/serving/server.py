@@ -28,7 +28,7 @@ class PolicyServer:
     Attributes:
       options, metrics, slot, batcher: shared by all sessions.
       draining: no new work is taken.
-      port: where it listens, once `listening` is set.
+      sockets: where it listens, once `listening` is set.
     """
 
     def __init__(self, load: Callable[[], ServablePolicy], options: ServerOptions):
@@ -58,6 +58,10 @@ class PolicyServer:
     @property
     def clients(self) -> int:
         return len(self._sessions)
+
+    @property
+    def port(self) -> int:
+        return self.sockets[0].getsockname()[1]
 
     def stop(self) -> None:
         """Refuses what is new and finishes what was asked; then `run` returns. In the loop."""
@@ -97,7 +101,7 @@ class PolicyServer:
                 ping_timeout=options.ping_timeout,
                 close_timeout=min(5.0, options.send_timeout),
             ) as server:
-                self.port = server.sockets[0].getsockname()[1]
+                self.sockets = server.sockets
                 self.listening.set()
                 await self._until_stopped()
                 return await self._drain()

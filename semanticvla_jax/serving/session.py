@@ -57,9 +57,11 @@ class Session:
             await self._send(wire.encode(describe(self._service.slot.current)))
             while True:
                 await self._serve_one(await self._receive())
-        except (ConnectionClosed, _Gone):
-            if self._websocket.close_code == CloseCode.MESSAGE_TOO_BIG:
+        except ConnectionClosed as closed:
+            if closed.sent and closed.sent.code == CloseCode.MESSAGE_TOO_BIG:
                 self._service.metrics.requests.labels("too_large").inc()
+        except _Gone:
+            pass
         finally:
             self._gone.cancel()
 

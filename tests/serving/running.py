@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +26,8 @@ class FakePolicy:
     """Action k of the chunk is the state's first number + `offset` + k, in every dim.
 
     Attributes:
-      batches: sizes it was asked to compute, padding included.
+      entered: computations begun.
+      batches: sizes of those done, padding included.
       gate: cleared, it makes computations wait; they need it set.
     """
 
@@ -37,6 +37,7 @@ class FakePolicy:
     camera_size: int = 16
     chunk: int = 8
     params: Any = None
+    entered: int = 0
     batches: list[int] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     seconds: float = 0.0
@@ -51,12 +52,14 @@ class FakePolicy:
         return {"state": np.asarray(observation["state"], np.float32)}
 
     def forward(self, params: Any, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        self.entered += 1
         assert self.gate.wait(PATIENCE)
         time.sleep(self.seconds)
         self.batches.append(len(batch["state"]))
         if (batch["state"][:, 1] == -1).any():
             raise RuntimeError("a secret of the device")
-        first = batch["state"][:, 0] + self.offset
+        with np.errstate(over="ignore"):
+            first = 10 * batch["state"][:, 0] / 10 + self.offset  # overflows where a model would
         steps = np.arange(self.chunk, dtype=np.float32)
         values = first[:, None, None] + steps[None, :, None]
         return np.repeat(values, self.robot.action_size, axis=2)
@@ -166,7 +169,3 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.005)
-
-
-def with_label(policy: FakePolicy, label: str, **changes) -> FakePolicy:
-    return dataclasses.replace(policy, label=label, batches=[], **changes)
