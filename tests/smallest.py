@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from configs import libero_tiny
+from configs import libero_tiny, options
+from semanticvla_jax.models import presets
 
 
 def smallest_config(dataset: Path) -> ConfigDict:
@@ -29,3 +30,20 @@ def smallest_config(dataset: Path) -> ConfigDict:
     # A decay of fixed length, so that runs of any length share one compiled step.
     config.optimizer.update(warmup_steps=2, decay_steps=100)
     return config
+
+
+def adapted_config(dataset: Path) -> ConfigDict:
+    """The smallest one with what the released run has: adapters on frozen parts stored in bfloat16,
+    a scanned decoder that is recomputed in the backward pass, its optimizer; computes in f32."""
+    config = smallest_config(dataset)
+    config.model = ConfigDict(presets.adapted(config.model.to_dict(), rank=8, alpha=16))
+    config.model.llm.update(depth=2, scan=True, remat=True)
+    settings = options.released_optimizer(adapters=True)
+    config.optimizer.update(
+        rule=settings.rule, groups=settings.groups, decay_mask=settings.decay_mask
+    )
+    config.ema_decay = 0.9
+    return config
+
+
+CONFIGS = {"smallest": smallest_config, "adapted": adapted_config}

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -16,15 +16,22 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @contextlib.contextmanager
 def started(
-    dataset: Path, workdir: Path, *, devices: int = 1, variables: dict | None = None, **changes
+    dataset: Path,
+    workdir: Path,
+    *,
+    config: str = "smallest",
+    devices: int = 1,
+    variables: dict[str, str] | None = None,
+    **changes,
 ) -> Iterator[subprocess.Popen]:
     """`run_on_mesh` on simulated CPU devices; killed on the way out if it still runs.
 
     Args:
       dataset, workdir: of the run.
+      config: one of `tests.smallest.CONFIGS`.
       devices: simulated by this process.
       variables: of its environment.
-      **changes: of the smallest configuration, `__` for the dots.
+      **changes: of the configuration, `__` for the dots.
     """
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
@@ -33,7 +40,7 @@ def started(
     }
     words = [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in changes.items()]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.training.run_on_mesh", dataset, workdir, *words],
+        [sys.executable, "-m", "tests.training.run_on_mesh", config, dataset, workdir, *words],
         cwd=REPOSITORY,
         env=environment,
         stdout=subprocess.PIPE,
@@ -47,35 +54,40 @@ def started(
         process.communicate()
 
 
-def run(dataset: Path, workdir: Path, **options) -> str:
-    """What a whole run prints; fails with it where the run does."""
-    with started(dataset, workdir, **options) as process:
-        return output(process)
+def run(dataset: Path, workdir: Path, *, processes: int = 1, **options) -> str:
+    """What a whole run prints, of its first process; fails where one of them does.
+
+    Several are joined by `jax.distributed` on the loopback interface.
+    """
+    with contextlib.ExitStack() as stack:
+        running = [
+            stack.enter_context(started(dataset, workdir, **with_variables(options, variables)))
+            for variables in joining(processes)
+        ]
+        return [output(process) for process in running][0]
 
 
-def run_together(dataset: Path, workdir: Path, count: int, **options) -> None:
-    """One run of several processes, joined by `jax.distributed` on the loopback interface."""
+def joining(processes: int) -> list[dict[str, str]]:
+    """The variables by which so many processes find each other; none for one."""
+    if processes == 1:
+        return [{}]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    with contextlib.ExitStack() as stack:
-        processes: Sequence[subprocess.Popen] = [
-            stack.enter_context(
-                started(
-                    dataset,
-                    workdir,
-                    variables={
-                        "JAX_COORDINATOR_ADDRESS": address,
-                        "JAX_NUM_PROCESSES": str(count),
-                        "JAX_PROCESS_ID": str(number),
-                    },
-                    **options,
-                )
-            )
-            for number in range(count)
-        ]
-        for process in processes:
-            output(process)
+    common = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(processes)}
+    return [common | {"JAX_PROCESS_ID": str(number)} for number in range(processes)]
+
+
+def with_variables(options: dict, variables: dict[str, str]) -> dict:
+    return options | {"variables": options.get("variables", {}) | variables}
+
+
+def compiling_once(cache: Path) -> dict[str, str]:
+    """Variables of processes that share what they compile."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
 
 
 def output(process: subprocess.Popen) -> str:
