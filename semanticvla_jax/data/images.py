@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import io
 import math
-from functools import lru_cache
 
 import numpy as np
 import simplejpeg
 from PIL import Image
 
+from semanticvla_jax.data import resampling
 from semanticvla_jax.data.compiled import compiled
 
 
@@ -28,60 +28,11 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     return file.getvalue()
 
 
-@lru_cache(maxsize=64)
-def lanczos3_taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
-    """Antialiased Lanczos-3 resampling of one axis: each target pixel as a sum of T source pixels.
-
-    Returns:
-      (first source pixel u64[target], weights f32[target, T] that sum to 1).
-    """
-    scale = source / target
-    width = max(scale, 1.0)
-    centre = (np.arange(target) + 0.5) * scale - 0.5
-    offset = (centre[:, None] - np.arange(source)) / width
-    weights = np.where(np.abs(offset) < 3, np.sinc(offset) * np.sinc(offset / 3), 0.0)
-    weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-    taps = np.count_nonzero(weights, axis=1).max()
-    first = np.minimum(np.argmax(weights != 0, axis=1), source - taps)
-    weights = np.take_along_axis(weights, first[:, None] + np.arange(taps), axis=1)
-    return first.astype(np.uint64), weights
-
-
 def resize(image: np.ndarray, size: int) -> np.ndarray:
     """uint8[H, W, 3] -> uint8[size, size, 3]: Lanczos-3, antialiased, rounded and clipped."""
-    height, width, _ = image.shape
-    if (height, width) == (size, size):
+    if image.shape[:2] == (size, size):
         return image
-    image = np.ascontiguousarray(image)
-    return _resample(image, *lanczos3_taps(height, size), *lanczos3_taps(width, size))
-
-
-@compiled
-def _resample(image, top, down, left, right):
-    """Rows by weights `down` from `top` on, then columns by weights `right` from `left` on.
-
-    Indices are unsigned: Numba would check signed ones for counting from the end.
-    """
-    lines = image.reshape(image.shape[0], -1)
-    line = np.empty(lines.shape[1], np.float32)
-    out = np.empty((len(top), len(left), 3), np.uint8)
-    for y in range(len(top)):
-        line[:] = 0
-        for tap in range(down.shape[1]):
-            weight, source = down[y, tap], lines[top[y] + np.uint64(tap)]
-            for place in range(len(line)):
-                line[place] += weight * source[place]
-        for x in range(len(left)):
-            red = green = blue = np.float32(0)
-            for tap in range(right.shape[1]):
-                weight, place = right[x, tap], np.uint64(3) * (left[x] + np.uint64(tap))
-                red += weight * line[place]
-                green += weight * line[place + np.uint64(1)]
-                blue += weight * line[place + np.uint64(2)]
-            out[y, x, 0] = np.uint8(min(max(np.rint(red), np.float32(0)), np.float32(255)))
-            out[y, x, 1] = np.uint8(min(max(np.rint(green), np.float32(0)), np.float32(255)))
-            out[y, x, 2] = np.uint8(min(max(np.rint(blue), np.float32(0)), np.float32(255)))
-    return out
+    return resampling.resize(np.ascontiguousarray(image), size)
 
 
 @compiled
