@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import ctypes
 import io
 import os
 import queue
@@ -22,14 +21,12 @@ FORWARDED = {
     signal.SIGINT: signal.SIGINT,
     signal.SIGHUP: signal.SIGTERM,
 }
-_PR_SET_PDEATHSIG = 1
 
 
 class Process:
     """One of several, whose output appears line by line behind its number.
 
-    It leads a session of its own, so a terminal's Ctrl-C reaches it once, through `send`. The
-    kernel kills it when this process is gone, however that came about.
+    It leads a session of its own, so a terminal's Ctrl-C reaches it once, through `send`.
     """
 
     def __init__(
@@ -48,11 +45,14 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid()),
         )
         self._reader = threading.Thread(target=self._pass_output_on, daemon=True)
         self._reader.start()
         threading.Thread(target=self._tell_end, args=(ended,), daemon=True).start()
+
+    @property
+    def session(self) -> int:
+        return self._popen.pid
 
     @property
     def status(self) -> int:
@@ -67,7 +67,7 @@ class Process:
     def kill(self) -> None:
         """Ends it and all it started, at once."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
+            os.killpg(self.session, signal.SIGKILL)
 
     def _pass_output_on(self) -> None:
         # newline="" keeps the \r of progress bars, and ends lines there too.
@@ -83,6 +83,33 @@ class Process:
         ended.put(self)
 
 
+class Guard:
+    """Kills the sessions it was told of when this process is gone, even by kill -9.
+
+    It notices by the pipe between them, which the kernel closes then.
+    """
+
+    _SCRIPT = 'while read -r session; do all="$all -$session"; done; kill -s KILL -- $all'
+
+    def __enter__(self) -> Guard:
+        self._popen = subprocess.Popen(
+            ["sh", "-c", self._SCRIPT],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._popen.kill()
+        self._popen.wait()
+
+    def watch(self, process: Process) -> None:
+        self._popen.stdin.write(f"{process.session}\n".encode())
+
+
 def run_together(commands: Sequence[Sequence[str]], environments: Sequence[Mapping]) -> int:
     """Runs the commands to their end, in the main thread.
 
@@ -96,9 +123,11 @@ def run_together(commands: Sequence[Sequence[str]], environments: Sequence[Mappi
     previous = {number: signal.signal(number, lambda n, _: events.put(n)) for number in FORWARDED}
     processes: list[Process] = []
     try:
-        for number, (command, environment) in enumerate(zip(commands, environments, strict=True)):
-            processes.append(Process(number, command, environment, events))
-        return _until_all_ended(processes, events)
+        with Guard() as guard:
+            for number, (command, variables) in enumerate(zip(commands, environments, strict=True)):
+                processes.append(Process(number, command, variables, events))
+                guard.watch(processes[-1])
+            return _until_all_ended(processes, events)
     finally:
         for process in processes:
             process.kill()
@@ -140,15 +169,3 @@ def _end(processes: set[Process]) -> None:
 def _tell(process: Process) -> None:
     print(f"process {process.number} failed with exit status {process.status}.", file=sys.stderr)
     print("Its last lines:", *process.last_lines, sep="\n  ", file=sys.stderr, flush=True)
-
-
-def _die_with(parent: int):
-    """What a child does before its program starts."""
-    libc = ctypes.CDLL(None)
-
-    def arrange() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return arrange

@@ -13,6 +13,10 @@ import pytest
 
 BEGIN = "import os, signal, sys, time, subprocess\nnumber = int(os.environ['NUMBER'])\n"
 WAIT = BEGIN + "print('pid', os.getpid())\ntime.sleep(60)\n"
+WITH_A_WORKER = BEGIN + (
+    "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    "print('pid', worker.pid)\n"
+)
 SAVE_AND_STOP = BEGIN + (
     "def stop(number, frame):\n"
     "    print('saved')\n"
@@ -45,19 +49,19 @@ def together(repository, count: int, program: str):
         process.communicate()
 
 
-def pids(process, count: int) -> dict[int, int]:
-    """{number: process id}, once all have printed theirs."""
-    found = {}
+def pids(process, count: int) -> list[tuple[int, int]]:
+    """(number, process id) of so many that were printed."""
+    found = []
     while len(found) < count:
         number, word, pid = process.stdout.readline().split()
         assert word == "pid"
-        found[int(number.strip("[]"))] = int(pid)
+        found.append((int(number.strip("[]")), int(pid)))
     return found
 
 
 def all_gone(wanted, seconds: float = 10) -> bool:
     deadline = time.monotonic() + seconds
-    while any(lives(pid) for pid in wanted):
+    while any(lives(pid) for _, pid in wanted):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
@@ -109,7 +113,7 @@ def test_a_second_signal_kills(repository):
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGKILL
-    assert all_gone(started.values())
+    assert all_gone(started)
 
 
 def test_one_that_fails_ends_all_with_its_status_and_last_lines(repository):
@@ -129,7 +133,7 @@ def test_one_that_fails_ends_all_with_its_status_and_last_lines(repository):
         "Its last lines:",
         *(f"  line {line}" for line in range(10, 30)),
     ]
-    started = [int(line.split()[2]) for line in output.splitlines() if " pid " in line]
+    started = [(0, int(line.split()[2])) for line in output.splitlines() if " pid " in line]
     assert all_gone(started)
 
 
@@ -144,29 +148,25 @@ def test_the_deaf_are_killed_when_another_fails(repository):
 def test_one_that_is_killed_counts_as_failed(repository):
     with together(repository, 2, WAIT) as process:
         started = pids(process, 2)
-        os.kill(started[0], signal.SIGKILL)
+        os.kill(dict(started)[0], signal.SIGKILL)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGKILL
     assert errors.startswith("process 0 failed with exit status 137.")
-    assert all_gone(started.values())
+    assert all_gone(started)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "SIGTERM"])
 def test_no_orphans(repository, number):
-    with together(repository, 3, WAIT) as process:
-        started = pids(process, 3)
+    with together(repository, 3, WITH_A_WORKER + WAIT) as process:
+        started = pids(process, 6)  # of each process, and of its worker
         process.send_signal(number)
         process.wait(timeout=30)
-        assert all_gone(started.values())
+        assert all_gone(started)
 
 
 def test_what_a_process_started_ends_with_it(repository):
-    program = BEGIN + (
-        "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-        "print('pid', worker.pid)\n"
-    )
-    with together(repository, 2, program) as process:
+    with together(repository, 2, WITH_A_WORKER) as process:
         workers = pids(process, 2)
         process.communicate(timeout=30)
     assert process.returncode == 0
-    assert all_gone(workers.values())
+    assert all_gone(workers)
