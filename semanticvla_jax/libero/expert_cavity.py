@@ -27,7 +27,7 @@ SPEED = 0.7
 def put_in_cavity(arm: Arm, name: str, region: str) -> Skill:
     """Hold the object from outside, carry it before the opening and move it straight in."""
     scene = arm.scene
-    walls = scene.obstacles((name,))
+    walls = scene.site_owner(region)
     outward = opening_side(scene, walls, region)
     target = spot_inside(scene, walls, name, region, outward)
     points = scene.object_points(name)
@@ -42,9 +42,9 @@ def put_in_cavity(arm: Arm, name: str, region: str) -> Skill:
     yield from let_go(arm, grasp.rotation, OPEN_STEPS, RETREAT)
 
 
-def is_roofed(scene: Scene, name: str, region: str) -> bool:
-    """Whether something is above the region, so that a hand with `name` cannot come from there."""
-    return free_length(scene.obstacles((name,)), scene.site_position(region), UP) < ROOF_HEIGHT
+def is_roofed(scene: Scene, region: str) -> bool:
+    """Whether what the region is part of covers it, so that a hand cannot come from above."""
+    return free_length(scene.site_owner(region), scene.site_position(region), UP) < ROOF_HEIGHT
 
 
 def free_length(boxes: Boxes, start: np.ndarray, direction: np.ndarray) -> float:

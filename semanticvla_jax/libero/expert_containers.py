@@ -23,7 +23,7 @@ def put_in(arm: Arm, name: str, region: str) -> Skill:
     """Into a drawer, a cavity with a roof, or a region that is open above."""
     if arm.scene.slide_joint_of_region(region) is not None:
         yield from put_in_drawer(arm, name, region)
-    elif is_roofed(arm.scene, name, region):
+    elif is_roofed(arm.scene, region):
         yield from put_in_cavity(arm, name, region)
     else:
         yield from put_in_from_above(arm, name, region)

@@ -110,6 +110,11 @@ class Scene:
         """Half sizes in m along the site's axes, f64[3]."""
         return self.model.site_size[self.model.site(name).id].copy()
 
+    def site_owner(self, name: str) -> Boxes:
+        """Collision boxes of the object or fixture that a site belongs to, with its moving parts."""
+        root = self.model.body_rootid[self.model.site_bodyid[self.model.site(name).id]]
+        return self.boxes(self._geoms_of(set(np.flatnonzero(self.model.body_rootid == root))))
+
     def object_geoms(self, name: str) -> np.ndarray:
         """Ids of the collision geoms of an object and of everything jointed to it."""
         bodies = {self._body_ids[name]}
