@@ -88,19 +88,21 @@ class PrunedLlama(Llama):
         """Final states [B, R, d] of the rows that are left, and which they are."""
         mask = jnp.broadcast_to(mask, (x.shape[0], *mask.shape[1:]))
         visual = landmarks.visual.stop - landmarks.visual.start
+        seen: dict[Any, jax.Array] = {}  # remembered last: this step's cuts know earlier ones only
 
         def advance(x, rows, first, stop, show):
-            seen = rows.mask(mask)
-            x = self.run(x, seen, rows.index, first, stop - show)
-            return self.run_showing(x, seen, rows.index, stop - 1) if show else (x, None)
+            part = rows.mask(mask)
+            x = self.run(x, part, rows.index, first, stop - show)
+            return self.run_showing(x, part, rows.index, stop - 1) if show else (x, None)
 
         def watch(watcher, weights, rows):
             start = landmarks.start - (visual - rows.token.shape[1])
             acting = take_rows(weights.mean(1), start, landmarks.actions)
-            attention = scatter(acting[..., rows.visual], rows.token, rows.present, visual)
-            self._remember(watcher, attention)
+            seen[watcher] = scatter(acting[..., rows.visual], rows.token, rows.present, visual)
 
         x, rows = self._walk(x, landmarks, advance, watch)
+        for watcher, attention in seen.items():
+            self._remember(watcher, attention)
         return self.finish(x), rows
 
     def prefill(self, x, landmarks: Landmarks, room: int) -> tuple[jax.Array, Reading]:

@@ -151,3 +151,15 @@ def test_special_decoders_and_layers_that_are_not_there_are_refused():
         pruned(special, FastV().cuts(3))
     with pytest.raises(InputError, match="more than 4 layers"):
         pruned(llama.Llama(**SIZES), FastV(before=4).cuts(3))
+
+
+def test_a_step_is_not_judged_by_its_own_actions(decoder):
+    """Watched before the cut: what is seen in this step counts from the next one on."""
+    module, params, x, mask = decoder
+    pruner = VLAPruner(before=3, watched=1, window=1)
+    cut = pruned(module, pruner.cuts(6), [pruner])
+    first, changed = cut.apply(params, x, mask, LANDMARKS, mutable=["episode", "tokens"])
+    assert changed["tokens"]["kept"][0].all()
+    again = {**params, "episode": changed["episode"]}
+    _, changed = cut.apply(again, x, mask, LANDMARKS, mutable=["episode", "tokens"])
+    assert changed["tokens"]["kept"][0].sum(1).tolist() == [3, 3]
