@@ -1,22 +1,24 @@
 """RLDS episodes in unchanged TFDS files, with random access to every frame.
 
 One pass over the files reads states, actions and instructions and notes where each JPEG lies;
-afterwards any frame of any episode is one slice of a memory map. No TensorFlow, no conversion, no
-shuffle buffer.
+afterwards any frame of any episode is read by itself. No TensorFlow, no conversion, no shuffle
+buffer.
 """
 
 from __future__ import annotations
 
-import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg
 
-from semanticvla_jax.data import tfrecord
+from semanticvla_jax.data import examples
 from semanticvla_jax.data.episodes import Tell, finite, refuse
+from semanticvla_jax.data.examples import Span
+from semanticvla_jax.data.record_files import RecordFile
 from semanticvla_jax.data.tfds_files import TfdsFiles, find_datasets, read_tfds_files
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.robots import RobotSpec
@@ -28,9 +30,10 @@ class RldsDataset:
 
     Attributes:
       name: of the dataset; names its statistics too.
-      shards: TFRECORD files.
-      frame_shard: i32[N], the file of each frame.
-      image_start, image_stop: i64[N, I], where its JPEGs lie in that file.
+      files: of records, one per episode.
+      frame_file: i32[N], the file of each frame.
+      frame_record: i32[N], its record in that file.
+      image_start, image_stop: i64[N, I], where its JPEGs lie (`RecordFile.read`).
       states: f32[N, S] as stored.
       actions: f32[N, A] as stored.
       episode_start: i64[E + 1], first frame of each episode; the last entry is N.
@@ -38,8 +41,9 @@ class RldsDataset:
     """
 
     name: str
-    shards: tuple[Path, ...]
-    frame_shard: np.ndarray = field(repr=False)
+    files: tuple[RecordFile, ...]
+    frame_file: np.ndarray = field(repr=False)
+    frame_record: np.ndarray = field(repr=False)
     image_start: np.ndarray = field(repr=False)
     image_stop: np.ndarray = field(repr=False)
     states: np.ndarray = field(repr=False)
@@ -55,13 +59,6 @@ class RldsDataset:
     def frame_count(self) -> int:
         return len(self.actions)
 
-    @cached_property
-    def _maps(self) -> tuple[mmap.mmap, ...]:
-        return tuple(tfrecord.map_file(path) for path in self.shards)
-
-    def __getstate__(self) -> dict:
-        return {name: value for name, value in self.__dict__.items() if name != "_maps"}
-
     @property
     def camera_size(self) -> int:
         """Height in pixels of the first camera's stored images."""
@@ -70,9 +67,8 @@ class RldsDataset:
 
     def jpegs(self, frame: int) -> list[bytes]:
         """The I encoded images of a frame, in the robot's camera order."""
-        buffer = self._maps[self.frame_shard[frame]]
-        spans = zip(self.image_start[frame], self.image_stop[frame], strict=True)
-        return [buffer[start:stop] for start, stop in spans]
+        spans = list(zip(self.image_start[frame], self.image_stop[frame], strict=True))
+        return self.files[self.frame_file[frame]].read(int(self.frame_record[frame]), spans)
 
 
 def open_datasets(path: str | Path, robot: RobotSpec, tell: Tell = refuse) -> list[RldsDataset]:
@@ -99,8 +95,8 @@ def open_dataset(version: str | Path, robot: RobotSpec, tell: Tell = refuse) -> 
     files = read_tfds_files(Path(version), robot)
     episodes = [
         episode
-        for shard in range(len(files.shards))
-        for episode in _read_shard(shard, files, robot, tell)
+        for number in range(len(files.files))
+        for episode in _read_file(number, files, robot, tell)
     ]
     if not episodes:
         raise InputError(
@@ -112,8 +108,9 @@ def open_dataset(version: str | Path, robot: RobotSpec, tell: Tell = refuse) -> 
     lengths = [len(episode.actions) for episode in episodes]
     return RldsDataset(
         name=files.name,
-        shards=files.shards,
-        frame_shard=np.repeat([episode.shard for episode in episodes], lengths).astype(np.int32),
+        files=files.files,
+        frame_file=np.repeat([episode.file for episode in episodes], lengths).astype(np.int32),
+        frame_record=np.repeat([episode.record for episode in episodes], lengths).astype(np.int32),
         image_start=np.concatenate([episode.images[..., 0] for episode in episodes]),
         image_stop=np.concatenate([episode.images[..., 1] for episode in episodes]),
         states=np.concatenate([episode.states for episode in episodes]),
@@ -125,49 +122,54 @@ def open_dataset(version: str | Path, robot: RobotSpec, tell: Tell = refuse) -> 
 
 @dataclass(frozen=True)
 class _Episode:
-    shard: int
+    file: int
+    record: int
     images: np.ndarray  # i64[T, I, 2]
     states: np.ndarray  # f32[T, S]
     actions: np.ndarray  # f32[T, A]
     instruction: str
 
 
-def _read_shard(shard: int, files: TfdsFiles, robot: RobotSpec, tell: Tell) -> list[_Episode]:
-    path, spans, episodes = files.shards[shard], [], []
-    try:
-        buffer = tfrecord.map_file(path)
-        for span in tfrecord.record_spans(buffer, path):
-            spans.append(span)
-        if len(spans) != files.shard_lengths[shard]:
-            raise InputError(
-                f"truncated TFRECORD {path}",
-                found=f"{len(spans)} episodes",
-                expected=f"{files.shard_lengths[shard]}, as dataset_info.json says",
-                fix="copy or write the dataset again",
-            )
-    except InputError as problem:
-        tell(problem)
-    for number, span in enumerate(spans):
+def _read_file(number: int, files: TfdsFiles, robot: RobotSpec, tell: Tell) -> list[_Episode]:
+    file, episodes = files.files[number], []
+    for record, buffer, span in _records(file, files.file_lengths[number], tell):
         try:
-            where = f"episode {number} of {path}"
-            episodes.append(_read_episode(buffer, span, where, shard, files, robot))
+            where = f"episode {record} of {file.path}"
+            parts = _read_episode(buffer, span, where, files, robot)
+            episodes.append(_Episode(number, record, *parts))
         except InputError as problem:
             tell(problem)
     return episodes
 
 
-def _read_episode(
-    buffer, span: tfrecord.Span, where: str, shard: int, files: TfdsFiles, robot: RobotSpec
-) -> _Episode:
+def _records(file: RecordFile, expected: int, tell: Tell) -> Iterator[tuple[int, Any, Span]]:
+    """(number, buffer, span) of each record; tells of it if there are not as many as expected."""
+    count = 0
     try:
-        features = tfrecord.example_features(buffer, span)
+        for count, (buffer, span) in enumerate(file.records(), start=1):
+            yield count - 1, buffer, span
+        if count != expected:
+            raise InputError(
+                f"truncated file {file.path}",
+                found=f"{count} episodes",
+                expected=f"{expected}, as dataset_info.json says",
+                fix="copy or write the dataset again",
+            )
+    except InputError as problem:
+        tell(problem)
+
+
+def _read_episode(buffer, span: Span, where: str, files: TfdsFiles, robot: RobotSpec) -> tuple:
+    """images, states, actions, instruction: the fields of `_Episode`."""
+    try:
+        features = examples.example_features(buffer, span)
         cameras = [
-            tfrecord.byte_strings(buffer, features[f"steps/observation/{key}"])
+            examples.byte_strings(buffer, features[f"steps/observation/{key}"])
             for key in robot.camera_names
         ]
-        actions = tfrecord.floats(buffer, features["steps/action"])
-        states = tfrecord.floats(buffer, features[f"steps/observation/{robot.state_key}"])
-        (text,) = tfrecord.byte_strings(buffer, features["steps/language_instruction"], limit=1)
+        actions = examples.floats(buffer, features["steps/action"])
+        states = examples.floats(buffer, features[f"steps/observation/{robot.state_key}"])
+        (text,) = examples.byte_strings(buffer, features["steps/language_instruction"], limit=1)
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(
             f"damaged {where}",
@@ -188,8 +190,7 @@ def _read_episode(
     for key, spans in zip(robot.camera_names, cameras, strict=True):
         for step in (0, steps - 1):
             _check_jpeg(buffer, spans[step], files.image_shapes[key], f"{key} {step} of {where}")
-    return _Episode(
-        shard,
+    return (
         np.array(cameras, np.int64).transpose(1, 0, 2),
         finite(states.reshape(steps, -1), robot.state_names, "state", where),
         finite(actions.reshape(steps, -1), robot.action_names, "action", where),
@@ -197,7 +198,7 @@ def _read_episode(
     )
 
 
-def _check_jpeg(buffer, span: tfrecord.Span, declared: tuple[int | None, ...], what: str) -> None:
+def _check_jpeg(buffer, span: Span, declared: tuple[int | None, ...], what: str) -> None:
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(buffer[span[0] : span[1]])
     except ValueError as error:

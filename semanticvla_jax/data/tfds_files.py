@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from semanticvla_jax.errors import InputError
+from semanticvla_jax.data.record_files import RECORD_FILES, RecordFile
+from semanticvla_jax.errors import InputError, choose
 from semanticvla_jax.robots import RobotSpec
 
 SPLIT = "train"
@@ -22,15 +23,15 @@ class TfdsFiles:
     Attributes:
       name: e.g. "libero_object_no_noops"; names its statistics too.
       directory: holds dataset_info.json, features.json and the shards.
-      shards: the files of the train split, in order.
-      shard_lengths: episodes in each.
+      files: of the train split, in order.
+      file_lengths: episodes in each.
       image_shapes: camera key -> declared (height, width, 3); None where undeclared.
     """
 
     name: str
     directory: Path
-    shards: tuple[Path, ...]
-    shard_lengths: tuple[int, ...]
+    files: tuple[RecordFile, ...]
+    file_lengths: tuple[int, ...]
     image_shapes: Mapping[str, tuple[int | None, ...]]
 
 
@@ -54,7 +55,7 @@ def find_datasets(path: str | Path) -> list[Path]:
         raise InputError(
             f"dataset {path}",
             found=_listing(path),
-            expected=f"a TFDS dataset: NAME/VERSION/{_INFO} with its TFRECORD files, or a LeRobot "
+            expected=f"a TFDS dataset: NAME/VERSION/{_INFO} with its files, or a LeRobot "
             "dataset: meta/info.json",
             fix="set config.data.path to the directory of a dataset, or write one with "
             "`python -m data.libero_expert`",
@@ -111,8 +112,8 @@ def read_tfds_files(version: Path, robot: RobotSpec) -> TfdsFiles:
             expected="at least one episode",
             fix=_WRITE_AGAIN,
         )
-    shards = _shard_paths(version, name, info, splits[SPLIT], len(lengths))
-    return TfdsFiles(name, version, shards, lengths, _check_features(features, robot, version))
+    files = _record_files(version, name, info, splits[SPLIT], len(lengths))
+    return TfdsFiles(name, version, files, lengths, _check_features(features, robot, version))
 
 
 def _read_json(path: Path) -> dict:
@@ -127,32 +128,29 @@ def _read_json(path: Path) -> dict:
         ) from None
 
 
-def _shard_paths(version: Path, name: str, info: dict, split: dict, count: int) -> tuple[Path, ...]:
-    file_format = info.get("fileFormat", "tfrecord")
-    if file_format not in ("tfrecord", ""):
-        raise InputError(
-            f"dataset {version}",
-            found=f"file format {file_format!r}",
-            expected="'tfrecord', whose frames can be read one by one in place",
-            fix="write the dataset with tfds' default file format",
-        )
+def _record_files(
+    version: Path, name: str, info: dict, split: dict, count: int
+) -> tuple[RecordFile, ...]:
+    file_format = info.get("fileFormat") or "tfrecord"
+    fix = "write the dataset in one of these formats (TFDS' default is tfrecord)"
+    open_file = choose(RECORD_FILES, file_format, f"file format of dataset {version}", fix)
     template = split.get("filepathTemplate") or "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-    paths = []
+    files = []
     for shard in range(count):
         numbers = {"SHARD_INDEX": f"{shard:05d}", "NUM_SHARDS": f"{count:05d}"}
         numbers["SHARD_X_OF_Y"] = "{SHARD_INDEX}-of-{NUM_SHARDS}".format(**numbers)
         path = version / template.format(
-            DATASET=name, SPLIT=SPLIT, FILEFORMAT="tfrecord", **numbers
+            DATASET=name, SPLIT=SPLIT, FILEFORMAT=file_format, **numbers
         )
         if not path.is_file():
             raise InputError(
                 f"missing file of dataset {version}",
-                found=f"{len(list(version.glob('*.tfrecord-*')))} TFRECORD files",
+                found=f"{len(list(version.glob(f'*.{file_format}-*')))} {file_format} files",
                 expected=f"{count}, among them {path.name}",
                 fix=_WRITE_AGAIN,
             )
-        paths.append(path)
-    return tuple(paths)
+        files.append(open_file(path))
+    return tuple(files)
 
 
 def _check_features(

@@ -1,22 +1,20 @@
-"""TFRECORD files and `tf.train.Example` messages, read in place without TensorFlow.
+"""TFRECORD files, read in place without TensorFlow.
 
-File format: per record u64 length, u32 masked CRC-32C of those 8 bytes, the payload, u32 masked
-CRC-32C of the payload. Messages are walked on the protocol-buffer wire: long byte strings (images)
-are never copied, only located.
+Per record: u64 length, u32 masked CRC-32C of those 8 bytes, the payload, u32 masked CRC-32C of the
+payload.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
+from semanticvla_jax.data.examples import Span
 from semanticvla_jax.errors import InputError
-
-Span = tuple[int, int]  # start and stop offset in a buffer
 
 _HEADER, _FOOTER = struct.Struct("<QI"), 4
 
@@ -102,65 +100,27 @@ def _truncated(name: str | Path, size: int, expected: int) -> InputError:
     )
 
 
-def _varint(buffer, position: int) -> tuple[int, int]:
-    result = shift = 0
-    while True:
-        byte = buffer[position]
-        position += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, position
-        shift += 7
+class TfRecordFile:
+    """A `record_files.RecordFile`. Parts of records are read straight out of the file."""
 
+    def __init__(self, path: Path):
+        self.path = path
 
-def _fields(buffer, span: Span) -> Iterator[tuple[int, Span]]:
-    """(field number, value span) of one message."""
-    position, stop = span
-    while position < stop:
-        tag, position = _varint(buffer, position)
-        wire = tag & 7
-        if wire == 2:
-            length, position = _varint(buffer, position)
-        elif wire == 0:
-            length = _varint(buffer, position)[1] - position
-        elif wire in (1, 5):
-            length = 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"protocol-buffer wire type {wire}")
-        yield tag >> 3, (position, position + length)
-        position += length
-    if position != stop:
-        raise ValueError("protocol-buffer field runs past its message")
+    def __reduce__(self):
+        return TfRecordFile, (self.path,)
 
+    def records(self) -> Iterator[tuple[mmap.mmap, Span]]:
+        buffer = map_file(self.path)
+        for span in record_spans(buffer, self.path):
+            yield buffer, span
 
-def example_features(buffer, span: Span) -> dict[str, Span]:
-    """Name -> where its `Feature` message lies, of one `tf.train.Example`."""
-    features = {}
-    for _, example in _fields(buffer, span):
-        for _, entry in _fields(buffer, example):
-            parts = dict(_fields(buffer, entry))
-            if 1 in parts:
-                start, stop = parts[1]
-                features[bytes(buffer[start:stop]).decode()] = parts.get(2, (stop, stop))
-    return features
+    @cached_property
+    def _file(self):
+        return open(self.path, "rb", buffering=0)
 
-
-def byte_strings(buffer, feature: Span, limit: int | None = None) -> list[Span]:
-    """Where the (first `limit`) byte strings of a `BytesList` feature lie."""
-    spans = []
-    for _, values in _fields(buffer, feature):
-        for _, span in _fields(buffer, values):
-            spans.append(span)
-            if len(spans) == limit:
-                return spans
-    return spans
-
-
-def floats(buffer, feature: Span) -> np.ndarray:
-    """f32[n]: the values of a `FloatList` feature."""
-    parts = [
-        np.frombuffer(buffer, "<f4", (stop - start) // 4, start)
-        for _, values in _fields(buffer, feature)
-        for _, (start, stop) in _fields(buffer, values)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    def read(self, record: int, spans: Sequence[Span]) -> list[bytes]:
+        parts = [os.pread(self._file.fileno(), stop - start, start) for start, stop in spans]
+        for part, (start, stop) in zip(parts, spans, strict=True):
+            if len(part) < stop - start:
+                raise _truncated(self.path, start + len(part), stop)
+        return parts

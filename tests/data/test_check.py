@@ -211,7 +211,7 @@ def test_an_image_damaged_in_the_middle(good, tmp_path):
     dataset = open_dataset(version, LIBERO)
     middle = int(dataset.episode_start[1]) + 15
     start, stop = dataset.image_start[middle, 1], dataset.image_stop[middle, 1]
-    path = dataset.shards[dataset.frame_shard[middle]]
+    path = dataset.files[dataset.frame_file[middle]].path
     content = bytearray(path.read_bytes())
     content[start:stop] = bytes(stop - start)
     path.write_bytes(content)

@@ -32,7 +32,7 @@ def test_everything_is_read_in_file_order(tiny_dataset):
     episodes = [make_episode(number) for number in order]
     assert dataset.name == "libero_object_no_noops"
     assert dataset.episode_start.tolist() == [0, 12, 24, 36, 48, 60]
-    assert dataset.frame_shard.tolist() == [0] * 36 + [1] * 24
+    assert dataset.frame_file.tolist() == [0] * 36 + [1] * 24
     assert dataset.instructions == tuple(INSTRUCTIONS[number % 2] for number in order)
     np.testing.assert_array_equal(dataset.actions, np.concatenate([e["action"] for e in episodes]))
     np.testing.assert_array_equal(dataset.states, np.concatenate([e["state"] for e in episodes]))
@@ -64,7 +64,7 @@ def test_the_newest_version_is_taken(tmp_path):
     shutil.copytree(old, old.with_name("1.10.0"))
     shutil.copytree(old, old.with_name("1.9.0"))
     (dataset,) = open_datasets(tmp_path, LIBERO)
-    assert dataset.shards[0].parent.name == "1.10.0"
+    assert dataset.files[0].path.parent.name == "1.10.0"
 
 
 def test_missing_dataset(tmp_path):
@@ -85,7 +85,7 @@ def test_empty_dataset(tmp_path):
 
 def test_missing_shard(own_copy):
     next(own_copy.glob("*-00001-of-*")).unlink()
-    with pytest.raises(InputError, match="found 1 TFRECORD files, expected 2, among them .*00001"):
+    with pytest.raises(InputError, match="found 1 tfrecord files, expected 2, among them .*00001"):
         open_it(own_copy)
 
 
@@ -94,7 +94,7 @@ def test_truncated_file(own_copy, kept):
     path = next(own_copy.glob("*-00001-of-*"))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(InputError, match=f"truncated TFRECORD .*{path.name}"):
+    with pytest.raises(InputError, match=f"truncated (file|TFRECORD) .*{path.name}"):
         open_it(own_copy)
 
 
@@ -156,8 +156,8 @@ def test_unreadable_declaration(own_copy):
 
 def test_file_format_without_random_access(own_copy):
     info = (own_copy / "dataset_info.json").read_text()
-    (own_copy / "dataset_info.json").write_text(info.replace('"tfrecord"', '"array_record"'))
-    with pytest.raises(InputError, match="'array_record', expected 'tfrecord'"):
+    (own_copy / "dataset_info.json").write_text(info.replace('"tfrecord"', '"riegeli"'))
+    with pytest.raises(InputError, match="'riegeli', expected one of tfrecord, array_record"):
         open_it(own_copy)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 
 from semanticvla_jax.data import images
+from semanticvla_jax.data.loading import open_training_data
 from semanticvla_jax.data.rlds import open_datasets
+from semanticvla_jax.errors import InputError
 from semanticvla_jax.robots import LIBERO
 
 WRITE = """
@@ -59,8 +63,10 @@ class LiberoGoalNoNoops(tfds.core.GeneratorBasedBuilder):
                 language_instruction=f"task {episode}") for n in range(9)]
             yield str(episode), {"steps": steps, "episode_metadata": {"file_path": ""}}
 
-builder = LiberoGoalNoNoops(data_dir=sys.argv[1])
-builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=2))
+for file_format in ("array_record", "tfrecord"):
+    data_dir = sys.argv[1] + "/" + file_format
+    builder = LiberoGoalNoNoops(data_dir=data_dir, file_format=file_format)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=2))
 read = [list(e["steps"]) for e in tfds.as_numpy(builder.as_dataset("train"))]
 np.savez(sys.argv[1] + "/expected.npz",
     state=[s["observation"]["state"] for e in read for s in e],
@@ -71,16 +77,23 @@ np.savez(sys.argv[1] + "/expected.npz",
 """
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow_datasets") is None, reason="needs tensorflow-datasets"
-)
-def test_what_tfds_writes_is_what_we_read(tmp_path):
-    command = [sys.executable, "-c", WRITE, str(tmp_path)]
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+        pytest.skip("needs tensorflow-datasets")
+    directory = tmp_path_factory.mktemp("tfds")
+    command = [sys.executable, "-c", WRITE, str(directory)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
     assert finished.returncode == 0, finished.stderr[-2000:]
-    expected = np.load(tmp_path / "expected.npz")
-    (dataset,) = open_datasets(tmp_path, LIBERO)
+    return directory
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_what_tfds_writes_is_what_we_read(written, file_format):
+    expected = np.load(written / "expected.npz")
+    (dataset,) = open_datasets(written / file_format, LIBERO)
     assert dataset.name == "libero_goal_no_noops"
+    assert {file.path.name.split(".")[1].split("-")[0] for file in dataset.files} == {file_format}
     assert dataset.episode_start.tolist() == [0, 9, 18, 27]
     assert dataset.instructions == tuple(expected["instruction"])
     np.testing.assert_array_equal(dataset.states, expected["state"])
@@ -89,3 +102,23 @@ def test_what_tfds_writes_is_what_we_read(tmp_path):
         main, wrist = map(images.decode_jpeg, dataset.jpegs(frame))
         np.testing.assert_array_equal(main, expected["image"][frame])
         np.testing.assert_array_equal(wrist, expected["wrist_image"][frame])
+
+
+def test_both_file_formats_give_the_same_batches(written):
+    batches = []
+    for file_format in ("tfrecord", "array_record"):
+        config = {"path": str(written / file_format), "image_size": 16}
+        data = open_training_data(config, LIBERO, 3, seed=0)
+        batches.append(pickle.loads(pickle.dumps(data.batches))[0])
+    assert batches[0].keys() == batches[1].keys()
+    for key, values in batches[0].items():
+        np.testing.assert_array_equal(values, batches[1][key], err_msg=key)
+
+
+def test_a_damaged_array_record_is_named(written, tmp_path):
+    version = shutil.copytree(written / "array_record/libero_goal_no_noops/1.0.0", tmp_path / "1")
+    path = sorted(version.glob("*.array_record-*"))[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=f"(record|file) .*{path.name}"):
+        open_datasets(version, LIBERO)

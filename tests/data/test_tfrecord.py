@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semanticvla_jax.data import tfrecord
+from semanticvla_jax.data import examples, tfrecord
 from semanticvla_jax.errors import InputError
 from tests.data.tfds_writer import example, record
 
@@ -22,18 +22,18 @@ def test_records_and_features_are_found_in_place():
     buffer = record(b"first") + record(payload)
     first, second = tfrecord.record_spans(buffer, "file")
     assert buffer[slice(*first)] == b"first"
-    features = tfrecord.example_features(buffer, second)
-    spans = tfrecord.byte_strings(buffer, features["names"])
+    features = examples.example_features(buffer, second)
+    spans = examples.byte_strings(buffer, features["names"])
     assert [buffer[slice(*span)] for span in spans] == [b"one", long, b""]
-    assert len(tfrecord.byte_strings(buffer, features["names"], limit=1)) == 1
-    assert tfrecord.floats(buffer, features["numbers"]).tolist() == [1.5, -2.0]
+    assert len(examples.byte_strings(buffer, features["names"], limit=1)) == 1
+    assert examples.floats(buffer, features["numbers"]).tolist() == [1.5, -2.0]
 
 
 def test_an_empty_list_has_no_values():
     payload = example({"names": [], "numbers": np.zeros(0)})
-    features = tfrecord.example_features(payload, (0, len(payload)))
-    assert tfrecord.byte_strings(payload, features["names"]) == []
-    assert tfrecord.floats(payload, features["numbers"]).shape == (0,)
+    features = examples.example_features(payload, (0, len(payload)))
+    assert examples.byte_strings(payload, features["names"]) == []
+    assert examples.floats(payload, features["numbers"]).shape == (0,)
 
 
 @pytest.mark.parametrize("missing", [1, 4, 8, 15])
