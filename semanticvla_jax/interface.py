@@ -18,7 +18,7 @@ from semanticvla_jax.data.options import DataOptions
 from semanticvla_jax.data.transforms import ImageTransform
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.robots import RobotSpec, find_robot
-from semanticvla_jax.text.tokenizers import PromptTokenizer
+from semanticvla_jax.text.tokenizers import TEXT_END, PromptTokenizer
 
 
 @dataclass
@@ -63,6 +63,13 @@ class Interface:
         """Normalised f32[..., A] -> the controller's units."""
         bounds = self.statistics.action.bounds(self.robot.normalisation)
         return self.robot.gripper.to_environment(bounds.unnormalize(actions)).astype(np.float32)
+
+    def words(self, text_ids: np.ndarray) -> list[str]:
+        """The M pieces that the text tower read; '' for padding."""
+        read = [self.tokenizer.vision_text.piece_of(int(number)) for number in text_ids]
+        return [
+            "" if number == TEXT_END else word for number, word in zip(text_ids, read, strict=True)
+        ]
 
     def example(self) -> dict[str, np.ndarray]:
         """Model inputs of black images, to compile with."""

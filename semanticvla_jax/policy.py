@@ -20,6 +20,7 @@ import numpy as np
 from semanticvla_jax.data.options import DataOptions
 from semanticvla_jax.interface import Interface, read_interface
 from semanticvla_jax.models import build, lora
+from semanticvla_jax.models.attention_maps import aggregation_attention
 from semanticvla_jax.robots import RobotSpec, find_robot
 from semanticvla_jax.text.tokenizers import PromptTokenizer
 from semanticvla_jax.training import checkpoints
@@ -128,7 +129,11 @@ def load_policy(
 
     @jax.jit
     def explain(params, batch):
-        return model.apply({"params": params}, batch)[1]
+        (_, details), sown = model.apply({"params": params}, batch, mutable="intermediates")
+        attention = aggregation_attention(model, sown["intermediates"], batch["images"].shape[1])
+        if attention is None:
+            return details
+        return {**details, "dino": {**details["dino"], "query_attention": attention}}
 
     label = f"{Path(checkpoint).resolve()}@{'untrained' if untrained else step}"
     interface = read_interface(meta, label, dataset)

@@ -22,7 +22,8 @@ class Asked:
       seconds: the answer took, waiting for others included, rendering excluded.
       render_seconds: the images took.
       batch: queries that were answered together.
-      inputs, details: what the policy was given and its intermediates, where they are kept.
+      inputs, chunk, details, words: what the policy was given, f32[K, 7] all that it answered in
+        the controller's units, its intermediates and the words it read, where they are kept.
     """
 
     step: int
@@ -30,7 +31,9 @@ class Asked:
     render_seconds: float = 0.0
     batch: int = 1
     inputs: dict[str, np.ndarray] | None = None
+    chunk: np.ndarray | None = None
     details: dict[str, Any] | None = None
+    words: list[str] | None = None
 
 
 class Agent(Protocol):
@@ -89,7 +92,8 @@ class PolicyAgent:
         actions = self.interface.finish(answer.actions)
         asked = Asked(step, time.perf_counter() - rendered, rendered - began, answer.batch)
         if self.explain:
-            asked.inputs, asked.details = inputs, answer.details
+            asked.inputs, asked.chunk, asked.details = inputs, actions, answer.details
+            asked.words = self.interface.words(inputs["text_ids"])
         return actions[: self.execute], asked
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 import traceback
 from collections.abc import Callable, Hashable
@@ -122,11 +123,16 @@ class EpisodeRunner:
 
 
 def _result(episode: Episode, built: float) -> dict[str, Any]:
-    """Times in ms, one of each per query: rendering, the policy's answer including its queue."""
+    """The row's outcome and times.
+
+    actions_digest tells whether two runs did exactly the same. Per query: latency_ms, the policy's
+    answer including its queue; render_ms; batch, how many were answered together.
+    """
     return {
         "status": "ok",
         "success": episode.success,
         "steps": episode.steps,
+        "actions_digest": hashlib.sha256(episode.actions.tobytes()).hexdigest()[:12],
         "instruction": episode.instruction,
         "latency_ms": [round(1000 * query.seconds, 2) for query in episode.queries],
         "render_ms": [round(1000 * query.render_seconds, 2) for query in episode.queries],

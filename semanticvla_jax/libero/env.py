@@ -161,6 +161,7 @@ class LiberoEnv:
                 fix="use states and assets of this task",
             )
         self.sim.set_state_from_flattened(np.asarray(state))
+        self.sim.data.qacc_warmstart[:] = 0  # the solver's memory of the scene before
         self.sim.forward()
 
     def close(self) -> None:

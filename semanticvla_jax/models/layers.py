@@ -162,6 +162,7 @@ class SelfAttention(nn.Module):
         qkv = self.dense(3 * width, kernel_init=self.kernel_init, name="qkv")(x)
         qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads)
         weights = attention_weights(qkv[:, :, 0], qkv[:, :, 1], mask)
+        self.sow("intermediates", "weights", weights)  # for figures; nothing unless asked for
         out = weighted_values(weights, qkv[:, :, 2]).reshape(batch, length, width)
         return self.dense(width, kernel_init=self.residual_init, name="proj")(out)
 
@@ -216,3 +217,26 @@ class Block(nn.Module):
             return x
         init = nn.initializers.constant(self.layer_scale)
         return x * self.param(name, init, (x.shape[-1],), self.param_dtype).astype(x.dtype)
+
+
+def run_in_a_loop(blocks: Sequence[nn.Module], x: jax.Array, mask, inputs: Any) -> jax.Array:
+    """x through equal, bound blocks, `blocks[i](x, mask, inputs[i])`, compiled as one.
+
+    Their parameters are stacked first, a copy that pays where compiling dozens of blocks and their
+    gradients would take longer than it. What blocks sow is lost.
+
+    Args:
+      x: [B, S, D].
+      mask: shared by all blocks.
+      inputs: None, or one pytree of arrays per block.
+    """
+    block = blocks[0].clone(parent=None, name=None)
+
+    def step(x, each):
+        params, given = each
+        return block.apply({"params": params}, x, mask, given), None
+
+    params = [block.variables["params"] for block in blocks]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+    given = None if inputs is None else jax.tree.map(lambda *leaves: jnp.stack(leaves), *inputs)
+    return jax.lax.scan(step, x, (stacked, given))[0]
