@@ -47,17 +47,21 @@ def pruned(llm: Llama, cuts: Sequence[Cut], watchers: Sequence[Any] = ()) -> Pru
     Raises:
       InputError: it is a special decoder already, or a layer lies outside it.
     """
-    last = max([cut.before for cut in cuts] + [watcher.watched for watcher in watchers])
-    if type(llm) is not Llama or last >= llm.depth:
-        raise InputError(
-            "decoder to accelerate",
-            found=f"{type(llm).__name__} of {llm.depth} layers",
-            expected=f"Llama with more than {last} layers",
-            fix="choose earlier layers, or a policy with a plain decoder",
-        )
+    check_plain(llm, max([c.before for c in cuts] + [w.watched for w in watchers]))
     fields = {f.name: getattr(llm, f.name) for f in dataclasses.fields(Llama)}
     fields |= {"parent": None, "name": None}
     return PrunedLlama(**fields, cuts=tuple(cuts), watchers=tuple(watchers))
+
+
+def check_plain(llm: Llama, layer: int) -> None:
+    """Raises InputError unless it is a Llama as it comes, with a layer of that index."""
+    if type(llm) is not Llama or layer >= llm.depth:
+        raise InputError(
+            "decoder to accelerate",
+            found=f"{type(llm).__name__} of {llm.depth} layers",
+            expected=f"Llama with more than {layer} layers",
+            fix="choose earlier layers, or a policy with a plain decoder",
+        )
 
 
 class PrunedLlama(Llama):

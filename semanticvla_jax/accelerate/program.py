@@ -26,7 +26,8 @@ class Program:
     robot, grid)` -> what it wants to know besides, `begin(batch)` -> its state and
     `combine(scene, state)` -> (scene.Combined, state). A method inside has `name`, `sizes(visual)`
     and `cuts(size)`; with a memory also `begin`, `needed`, `watched` and `remember`
-    (vla_pruner.py is the example).
+    (vla_pruner.py is the example). A stage with a `decoder` of its own goes with no such method
+    (vla_cache.py).
 
     State of B episodes is a dict by name, every leaf with leading [B]. Members of a batch do not
     influence each other: the batch runs with as many slots as the neediest member takes, and empty
@@ -51,17 +52,17 @@ class Program:
         grid = round(getattr(self.model, self.stage.tower).patches ** 0.5)
         return self.stage.prepare(batch, last_action, robot, grid)
 
-    def begin(self, batch: int, visual: int) -> State:
-        """State of episodes that begin.
-
-        Args:
-          batch: B.
-          visual: V, from `visual_tokens`.
-        """
-        state = {m.name: m.begin(batch, visual) for m in self.methods if hasattr(m, "begin")}
-        if self.stage is not None:
-            state[self.stage.name] = self.stage.begin(batch)
-        return state
+    def begin(self, batch: Mapping[str, Any], extras: Mapping[str, Any]) -> State:
+        """State of episodes that begin, as many as `batch` has members; values do not matter."""
+        size, visual = len(batch["state"]), self.visual_tokens(batch, extras)
+        state = {m.name: m.begin(size, visual) for m in self.methods if hasattr(m, "begin")}
+        if self.stage is None:
+            return state
+        if hasattr(self.stage, "decoder"):  # remembers the decoder's own arrays: zeros of a step's
+            run = functools.partial(self._run, front=visual, inside=())
+            after = jax.eval_shape(run, self.params, batch, extras, {}, None)[1]
+            return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), after)
+        return state | {self.stage.name: self.stage.begin(size)}
 
     def visual_tokens(self, batch: Mapping[str, Any], extras: Mapping[str, Any]) -> int:
         """V, image tokens of an observation behind the stage."""
@@ -96,7 +97,7 @@ class Program:
     def compile(self, batch: Mapping[str, Any], extras: Mapping[str, Any]) -> int:
         """Runs every program once, so that no step compiles; how many there are."""
         visual = self.visual_tokens(batch, extras)
-        state, seen = self.begin(len(batch["state"]), visual), None
+        state, seen = self.begin(batch, extras), None
         fronts = (visual,)
         if self._varies:
             seen, fronts = self._look(self.params, batch, extras, state), self._fronts(visual)
@@ -133,8 +134,8 @@ class Program:
             view = scene.look(
                 getattr(self.model, tower), shown["intermediates"][tower], selected, extras
             )
-            combined, kept = self.stage.combine(view, state[self.stage.name])
-            state = {**state, self.stage.name: kept}
+            combined, after = self.stage.combine(view, state.get(self.stage.name))
+            state = {**state, self.stage.name: after}
         if combined.weights is not None:
             selected = {name: _mixed(s, combined.weights) for name, s in selected.items()}
         return selected, _going_on(selected, combined.valid, len(batch["state"])), state
@@ -143,22 +144,31 @@ class Program:
         if seen is None:
             seen = self._see(params, batch, extras, state)
         selected, given, state = seen
+        remembering = [m for m in (self.stage, *self.methods) if hasattr(m, "watched")]
+        llm = self._decoder(front, inside)
+        model = self.model if llm is None else self.model.clone(llm=llm)
+        episode = {m.name: state[m.name] for m in remembering if m.name in state}
+        variables = {"params": params, "episode": {"llm": episode | {"given": given}}}
+        (actions, _), shown = model.apply(
+            variables, selected, batch, method=_decoded, mutable=["episode", "tokens"]
+        )
+        for method in remembering:
+            now = shown["episode"]["llm"][method.name]
+            after = getattr(method, "after", lambda _, now: now)
+            state = {**state, method.name: after(state.get(method.name), now)}
+        kept = shown["tokens"]["llm"]["kept"][0] if "tokens" in shown else given
+        return actions, state, kept
+
+    def _decoder(self, front: int, inside: tuple[int, ...]) -> Any:
+        """The decoder with all cuts; None where there is nothing to cut."""
+        if hasattr(self.stage, "decoder"):
+            return self.stage.decoder(self.model.llm, front)
         cuts = [Cut("given", 0, front, _as_given)] if self._varies else []
         for method, size in zip(self.methods, inside, strict=True):
             cuts += method.cuts(size)
         watchers = [m for m in self.methods if hasattr(m, "watched")]
         cuts = sorted(cuts, key=lambda cut: cut.before)
-        model = self.model
-        if cuts or watchers:
-            model = model.clone(llm=pruned(model.llm, cuts, watchers))
-        episode = {w.name: state[w.name] for w in watchers} | {"given": given}
-        variables = {"params": params, "episode": {"llm": episode}}
-        (actions, _), shown = model.apply(
-            variables, selected, batch, method=_decoded, mutable=["episode", "tokens"]
-        )
-        state = state | {w.name: shown["episode"]["llm"][w.name] for w in watchers}
-        kept = shown["tokens"]["llm"]["kept"][0] if "tokens" in shown else given
-        return actions, state, kept
+        return pruned(self.model.llm, cuts, watchers) if cuts or watchers else None
 
 
 def fit(sizes: Sequence[int], need: int) -> int:

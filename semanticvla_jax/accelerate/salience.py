@@ -28,12 +28,22 @@ def text_rows(view: View) -> jax.Array:
 
 
 def rater_rows(view: View) -> jax.Array:
-    """Those text rows that the images are about (SparseVLM, arXiv 2410.04417, section 3.2).
+    """Those of `text_rows` that the images are about: VLA-Pruner's version of SparseVLM."""
+    return _raters(view, _text(view))
+
+
+def question_raters(view: View) -> jax.Array:
+    """Those of all rows behind the images that they are about (SparseVLM, arXiv 2410.04417)."""
+    columns = jnp.arange(view.rows.index.shape[1])
+    return _raters(view, view.prefix() & (columns >= view.rows.visual.stop))
+
+
+def _raters(view: View, text: jax.Array) -> jax.Array:
+    """Weights of raters among text bool[B, R].
 
     Softmax over the text of each image token's product with each text token, as they enter the
     decoder; text tokens with at least the mean of its average over image tokens are raters.
     """
-    text = _text(view)
     present = view.rows.present
     products = jnp.einsum(
         "bnd,brd->bnr", view.image(view.inputs), view.inputs, preferred_element_type=jnp.float32

@@ -29,12 +29,12 @@ class TokenPolicy(PolicyWrapper):
         super().__init__(policy, program.names, execute)
         self.program = program
         batch, extras = self._inputs(policy.example(), None)
-        self._visual = program.visual_tokens(batch, extras)
         program.compile(batch, extras)
+        self._fresh = program.begin(batch, extras)
         self.start_episode()
 
     def start_episode(self) -> None:
-        self.state = self.program.begin(1, self._visual)
+        self.state = self._fresh
         self.kept: np.ndarray | None = None
         self._last: np.ndarray | None = None
 
