@@ -129,21 +129,24 @@ def evaluate(
     )
     if jobs:
         pool = make_pool(arguments, assets, contestant, len(jobs))
-        with tqdm(total=len(jobs), unit="episode", mininterval=2) as progress:
-            for job, result in run_jobs(pool, jobs, retries=arguments.retries):
-                log.append({**job_key(label, job), "task_name": job.task.name, **result})
-                if result["status"] == "ok" or result["attempt"] > arguments.retries:
-                    progress.update()
-                if result["status"] == "error":
-                    progress.write(
-                        f"error in {job.task.name} {job.placement.key}: {result['error']}"
-                    )
-                successes = sum(row.get("success", False) for row in log.rows)
-                progress.set_postfix(success=successes, refresh=False)
-    summary = write_summary(log)
+        record(run_jobs(pool, jobs, retries=arguments.retries), log, label, len(jobs))
+    summary = write_summary(log.directory, log.identity, log.rows)
     if summary["unfinished"]:
         sys.exit(f"{summary['unfinished']} episodes ended in errors; rerun to try them again")
     return summary
+
+
+def record(results, log, label: str, total: int) -> None:
+    """Appends (job, result) pairs to the log as they come, and shows progress."""
+    with tqdm(total=total, unit="episode", mininterval=2) as progress:
+        for job, result in results:
+            log.append({**job_key(label, job), "task_name": job.task.name, **result})
+            if result["status"] == "error":
+                progress.write(f"error in {job.task.name} {job.placement.key}: {result['error']}")
+            else:
+                progress.update()
+            successes = sum(row.get("success", False) for row in log.rows)
+            progress.set_postfix(success=successes, refresh=False)
 
 
 def make_pool(arguments: argparse.Namespace, assets, contestant: Contestant, jobs: int):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.evaluation.files import write_whole
+from semanticvla_jax.evaluation.files import take_lock, write_whole
 
 KEY_FIELDS = ("policy", "suite", "task", "placement", "seed")
 _Z_95 = 1.959963984540054
@@ -36,8 +36,8 @@ class ResultLog:
           directory: where results live.
           identity: JSON-able description of policy, assets and settings.
         Raises:
-          InputError: the directory holds results of another identity, or is damaged other than
-            by a half-written last row.
+          InputError: the directory holds results of another identity, another process writes to
+            it, or it is damaged other than by a half-written last row.
         """
         self.directory, self.identity = Path(directory), identity
         try:
@@ -49,9 +49,11 @@ class ResultLog:
                 expected="a directory, or a name that is free",
                 fix="choose another --out",
             ) from error
+        self._lock = take_lock(self.directory)
         self.path = self.directory / "rows.jsonl"
         _check_identity(self.directory / "identity.json", identity)
-        self.rows = _read_rows(self.path)
+        _drop_half_written(self.path)
+        self.rows = read_rows(self.path)
         self._finished = {row_key(row) for row in self.rows if row["status"] == "ok"}
 
     def is_finished(self, **key: Any) -> bool:
@@ -69,6 +71,23 @@ class ResultLog:
         self.rows.append(row)
         if row["status"] == "ok":
             self._finished.add(row_key(row))
+
+
+def read_results(directory: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(identity, rows) of a results directory, which may still be written to.
+
+    Raises:
+      InputError: it is none, or it is damaged.
+    """
+    path = Path(directory) / "identity.json"
+    if not path.is_file():
+        raise InputError(
+            f"results directory {directory}",
+            found="no identity.json",
+            expected="a directory that semanticvla_jax.evaluate wrote",
+            fix="pass its --out",
+        )
+    return json.loads(path.read_text()), read_rows(path.with_name("rows.jsonl"))
 
 
 def row_key(row: dict[str, Any]) -> tuple:
@@ -128,11 +147,13 @@ def summarize(rows: Iterable[dict[str, Any]], identity: dict[str, Any]) -> dict[
     }
 
 
-def write_summary(log: ResultLog) -> dict[str, Any]:
-    """Prints and returns the summary of a log, and writes it to summary.json beside the rows."""
-    summary = summarize(log.rows, log.identity)
-    write_whole(log.directory / "summary.json", json.dumps(summary, indent=1) + "\n")
-    print(f"latency_ms {summary['latency_ms']}, results in {log.directory}")
+def write_summary(
+    directory: Path, identity: dict[str, Any], rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Prints and returns the summary, and writes it to summary.json in the directory."""
+    summary = summarize(rows, identity)
+    write_whole(directory / "summary.json", json.dumps(summary, indent=1) + "\n")
+    print(f"latency_ms {summary['latency_ms']}, results in {directory}")
     print(summary_table(summary), flush=True)
     return summary
 
@@ -193,18 +214,25 @@ def _check_identity(path: Path, identity: dict[str, Any]) -> None:
         )
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of the file, which is cut after the last whole one."""
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
+def _drop_half_written(path: Path) -> None:
+    """Cuts the file after the last whole row."""
+    content = path.read_bytes() if path.exists() else b""
+    if content and not content.endswith(b"\n"):
         _log.warning("%s ended in a half-written row, which is dropped and run again", path)
         with path.open("r+b") as file:
-            file.truncate(len(whole))
+            file.truncate(content.rfind(b"\n") + 1)
             os.fsync(file.fileno())
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Whole rows of a file; none where there is no such file.
+
+    Raises:
+      InputError: something in it is no row.
+    """
+    content = path.read_bytes() if path.exists() else b""
     rows = []
+    whole = content[: content.rfind(b"\n") + 1]
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
             row = json.loads(line)

@@ -106,7 +106,12 @@ class EpisodeRunner:
             from semanticvla_jax.evaluation.trace import write_trace
 
             write_trace(job.trace, episode)
-        return _result(episode, built)
+        files = {
+            name: f"{path.parent.name}/{path.name}"
+            for name, path in (("video", job.video), ("trace", job.trace))
+            if path
+        }
+        return {**_result(episode, built), **files}
 
     def _env_of(self, job: Job) -> LiberoEnv:
         if self._env is None or self._scene != job.scene:

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.evaluation.results import ResultLog, summarize, summary_table, wilson_interval
+from semanticvla_jax.evaluation.results import (
+    ResultLog,
+    read_results,
+    summarize,
+    summary_table,
+    wilson_interval,
+)
 
 IDENTITY = {"policy": "checkpoint", "checkpoint_step": 100, "placement": "official"}
 
@@ -72,17 +78,28 @@ def test_an_error_row_is_not_a_result(tmp_path):
 def test_half_written_last_row_is_dropped_and_said(tmp_path, caplog):
     log = ResultLog(tmp_path, IDENTITY)
     log.append(row(0))
-    whole = log.path.read_bytes()
-    log.path.write_bytes(whole + whole[:25])
+    path, whole = log.path, log.path.read_bytes()
+    del log
+    path.write_bytes(whole + whole[:25])
+    assert read_results(tmp_path) == (IDENTITY, [row(0)])
     with caplog.at_level(logging.WARNING):
         assert ResultLog(tmp_path, IDENTITY).rows == [row(0)]
     assert "half-written row" in caplog.text
-    assert log.path.read_bytes() == whole
+    assert path.read_bytes() == whole
+
+
+def test_one_writer_at_a_time(tmp_path):
+    log = ResultLog(tmp_path, IDENTITY)
+    with pytest.raises(InputError, match="another evaluation that is writing"):
+        ResultLog(tmp_path, IDENTITY)
+    assert read_results(tmp_path) == (IDENTITY, [])  # readers are welcome
+    del log
+    ResultLog(tmp_path, IDENTITY)
 
 
 def test_a_damaged_row_in_the_middle_is_refused(tmp_path):
-    log = ResultLog(tmp_path, IDENTITY)
-    log.path.write_text('{"status": \n{}\n')
+    path = ResultLog(tmp_path, IDENTITY).path
+    path.write_text('{"status": \n{}\n')
     with pytest.raises(InputError, match="line 1 is no result row"):
         ResultLog(tmp_path, IDENTITY)
 
