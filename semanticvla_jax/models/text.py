@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from semanticvla_jax.models.layers import Block, Dense, LayerNorm
+from semanticvla_jax.models.layers import Block, Dense, LayerNorm, run_in_a_loop
 
 
 class TextTower(nn.Module):
@@ -17,6 +17,8 @@ class TextTower(nn.Module):
 
     Attributes:
       length: number of positions M of the table; inputs may be shorter.
+      scan: run blocks in a loop: see `run_in_a_loop`. For training only.
+      remat: recompute block activations in the backward pass.
       activation: Hugging Face SigLIP and big_vision use the tanh form of GELU.
     """
 
@@ -28,6 +30,8 @@ class TextTower(nn.Module):
     mlp_width: int
     activation: str = "gelu_tanh"
     epsilon: float = 1e-6
+    scan: bool = False
+    remat: bool = False
     kernel_init: str = "torch"
     residual_init: str = "torch"
     embed_std: float = 0.02
@@ -50,8 +54,9 @@ class TextTower(nn.Module):
         positions = self.param("pos_embed", normal, (self.length, self.width), self.param_dtype)
         x = embed(ids) + positions[: ids.shape[1]].astype(self.dtype)
         mask = None if mask is None else mask[:, None, None, :]
-        for i in range(self.depth):
-            x = Block(
+        block = nn.remat(Block) if self.remat else Block
+        blocks = [
+            block(
                 heads=self.heads,
                 mlp_width=self.mlp_width,
                 activation=self.activation,
@@ -61,5 +66,12 @@ class TextTower(nn.Module):
                 dense=self.dense,
                 param_dtype=self.param_dtype,
                 name=f"blocks_{i}",
-            )(x, mask)
+            )
+            for i in range(self.depth)
+        ]
+        if self.scan and not self.is_initializing():
+            x = run_in_a_loop(blocks, x, mask, None)
+        else:
+            for block in blocks:
+                x = block(x, mask)
         return LayerNorm(self.epsilon, self.param_dtype, name="norm")(x)

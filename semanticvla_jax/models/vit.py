@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from semanticvla_jax.models.layers import Block, Dense, LayerNorm
+from semanticvla_jax.models.layers import Block, Dense, LayerNorm, run_in_a_loop
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # The openvla-7b preprocessor file carries these bfloat16-rounded ImageNet values.
@@ -111,6 +111,7 @@ class VisionTower(nn.Module):
       feature_layer: index of the block whose output is used; negative counts from the end.
       mean, std: pixel normalisation of inputs scaled to [0, 1].
       final_norm: also own the final LayerNorm, for `normed` (plain encoders only).
+      scan: run blocks in a loop: see `run_in_a_loop`. For training only.
       remat: recompute block activations in the backward pass.
     """
 
@@ -131,6 +132,7 @@ class VisionTower(nn.Module):
     mean: Sequence[float] = HALF[0]
     std: Sequence[float] = HALF[1]
     final_norm: bool = False
+    scan: bool = False
     remat: bool = False
     kernel_init: str = "torch"
     residual_init: str = "torch"
@@ -226,6 +228,9 @@ class VisionTower(nn.Module):
         modulations: Sequence[Modulation] | None = None,
     ) -> jax.Array:
         """Blocks start..stop-1; `modulations[i]` = (scale, shift) of block i, each [n, D]."""
+        if self.scan and stop > start and not self.is_initializing():
+            given = None if modulations is None else modulations[start:stop]
+            return run_in_a_loop(self.blocks[start:stop], tokens, None, given)
         for i in range(start, stop):
             tokens = self.blocks[i](tokens, None, modulations[i] if modulations else None)
         return tokens
