@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from semanticvla_jax.accelerate.decoder import check_plain
 from semanticvla_jax.accelerate.selection import scatter
 from semanticvla_jax.accelerate.view import Rows
+from semanticvla_jax.models import pruners
 from semanticvla_jax.models.llama import Llama
 from semanticvla_jax.models.memory import Memory, Part, Reading
 from semanticvla_jax.models.sequence import Landmarks, causal_mask, take_rows
@@ -101,7 +102,7 @@ class CachingLlama(Llama):
                 return x, part
             return self.extend_some(x, seen, rows.index, part, target, first)
 
-        x, early = some(take_rows(x, columns), 0, self.watched)
+        x, early = some(pruners.take_rows(x, columns), 0, self.watched)
         layer = jax.tree.map(lambda m: m[self.watched : self.watched + 1], memory)
         x, layer, weights = self.extend_showing(x, seen, rows.index, layer, target, self.watched)
         x, late = some(x, self.watched + 1, self.depth)
@@ -112,8 +113,8 @@ class CachingLlama(Llama):
         return self.finish(x), rows, memory
 
     def _memory(self, batch: int, size: int) -> RowMemory:
-        state = self.get_variable("episode", self.method, None)
-        if state is None:
+        state = self.get_variable("episode", self.method)
+        if state.keys is None:
             return RowMemory(*self.empty_memory(batch, size))
         return RowMemory(state.keys.swapaxes(0, 1), state.values.swapaxes(0, 1))
 

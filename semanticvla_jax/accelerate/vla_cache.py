@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from semanticvla_jax.accelerate.caching_decoder import caching
+from semanticvla_jax.accelerate.caching_decoder import Read, caching
 from semanticvla_jax.accelerate.scene import Combined, Scene
 from semanticvla_jax.accelerate.selection import top_mask
 from semanticvla_jax.accelerate.stage import Stage
@@ -26,10 +26,10 @@ class Cached(NamedTuple):
     """
 
     images: jax.Array
-    relevance: jax.Array
-    keys: jax.Array
-    values: jax.Array
-    begun: jax.Array
+    relevance: jax.Array | None = None
+    keys: jax.Array | None = None
+    values: jax.Array | None = None
+    begun: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class VLACache(Stage):
         """The images themselves."""
         return {"images": batch["images"]}
 
-    def combine(self, scene: Scene, state: Cached | None) -> tuple[Combined, Any]:
+    def combine(self, scene: Scene, state: Cached | None) -> tuple[Combined, Cached]:
         """The tokens that are fresh; all of them in a first step (`state` None, or not begun).
 
         Raises:
@@ -77,7 +77,7 @@ class VLACache(Stage):
             )
         images = scene.extras["images"]
         if state is None:
-            return Combined(None, jnp.ones((n, patches), bool)), images
+            return Combined(None, jnp.ones((n, patches), bool)), Cached(images)
         batch = len(images)
         alike = patch_cosines(images, state.images, patches).reshape(batch, -1)
         visual = alike.shape[1]
@@ -90,11 +90,10 @@ class VLACache(Stage):
         """The decoder that computes `size` image tokens."""
         return caching(llm, self.name, size, self.watched)
 
-    def after(self, state: Any, seen: Any) -> Cached:
-        """State of the next step: what `combine` left, and what the decoder did."""
-        images = state.images if isinstance(state, Cached) else state
-        begun = jnp.ones(len(images), bool)
-        return Cached(images, seen.relevance, seen.keys, seen.values, begun)
+    def after(self, state: Cached, read: Read) -> Cached:
+        """State of the next step: what `combine` left, and what the decoder read."""
+        begun = jnp.ones(len(state.images), bool)
+        return Cached(state.images, read.relevance, read.keys, read.values, begun)
 
 
 def patch_cosines(now: jax.Array, before: jax.Array, patches: int) -> jax.Array:
