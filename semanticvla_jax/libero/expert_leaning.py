@@ -1,9 +1,9 @@
 """Grasps with a hand that leans: under an overhang, or into something that opens sideways.
 
 The hand's rotation is given; what is searched is the place on the object. Candidates are the
-middles and the halfway points of its collision boxes (a handle's bar, a piece of a bowl's wall)
-that fit between the jaws; the hand must be free of the object itself and of its surroundings, here
-and wherever the object is to be taken.
+middles and the halfway points of its collision boxes (a handle's bar, a piece of a bowl's wall);
+the hand is to be free of the object itself and of its surroundings, here and wherever the object is
+to be taken.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from semanticvla_jax.libero.expert_grasp import (
     COST_PER_HIT,
     COST_PER_METRE_WIDTH,
     FINGER_WIDTH,
-    MAX_JAW_WIDTH,
     RETRY_NOISE,
     RIM_OPENING,
     hand_samples,
@@ -46,8 +45,8 @@ def plan_leaning_grasp(
     rotation: np.ndarray,
     displacements: np.ndarray,
     attempt: int = 0,
-) -> LeaningGrasp | None:
-    """The best grasp with hand `rotation` f64[3, 3], or None if nothing fits the jaws.
+) -> LeaningGrasp:
+    """The best grasp with hand `rotation` f64[3, 3].
 
     displacements: f64[K, 3] in m, where the held object is going, relative to where it is; the
     hand is to be free there too. Later attempts add noise to the costs.
@@ -58,18 +57,14 @@ def plan_leaning_grasp(
     here = np.array([np.zeros(3), -APPROACH_LENGTH / 2 * rotation[:, 2]])
     candidates = []
     for position in grip_places(own):
-        width = width_between_jaws(points, position, rotation)
-        if width > MAX_JAW_WIDTH:
-            continue
         hand = hand_samples(position, rotation, RIM_OPENING)
         hits = sum(own.count_inside(hand + offset) for offset in here)
         for offset in (*here, *displacements):
             near = surroundings.near(position + offset, 0.25)
             hits += near.count_inside(hand + offset)
+        width = width_between_jaws(points, position, rotation)
         cost = COST_PER_HIT * hits + COST_PER_METRE_WIDTH * width
         candidates.append((cost, LeaningGrasp(position, rotation, hits)))
-    if not candidates:
-        return None
     costs = np.array([cost for cost, _ in candidates])
     costs += attempt * RETRY_NOISE["rim"] * rng.random(len(candidates))
     return candidates[int(costs.argmin())][1]
@@ -84,7 +79,8 @@ def grip_places(boxes: Boxes) -> np.ndarray:
 
 
 def width_between_jaws(points: np.ndarray, position: np.ndarray, rotation: np.ndarray) -> float:
-    """m that the points f64[P, 3] between open jaws at `position` span along the jaw axis."""
+    """m that the points f64[P, 3] between open jaws at `position` span along the jaw axis; all of
+    the opening if there is none."""
     local = (points - position) @ rotation
     between = (
         (np.abs(local[:, 0]) < RIM_OPENING / 2)
@@ -92,4 +88,4 @@ def width_between_jaws(points: np.ndarray, position: np.ndarray, rotation: np.nd
         & (local[:, 2] > -PAD_REACH)
         & (local[:, 2] < TIP_BELOW_SITE)
     )
-    return float(np.ptp(local[between, 0])) if between.any() else np.inf
+    return float(np.ptp(local[between, 0])) if between.any() else RIM_OPENING

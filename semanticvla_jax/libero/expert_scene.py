@@ -111,7 +111,7 @@ class Scene:
         return self.model.site_size[self.model.site(name).id].copy()
 
     def site_owner(self, name: str) -> Boxes:
-        """Collision boxes of the object or fixture that a site belongs to, with its moving parts."""
+        """Collision boxes of the object or fixture a site belongs to, with its moving parts."""
         root = self.model.body_rootid[self.model.site_bodyid[self.model.site(name).id]]
         return self.boxes(self._geoms_of(set(np.flatnonzero(self.model.body_rootid == root))))
 

@@ -104,10 +104,7 @@ def pick_leaning(
     rotation = leaning(away, angle)
 
     def plan(attempt: int) -> LeaningGrasp:
-        grasp = plan_leaning_grasp(arm.scene, name, arm.rng, rotation, displacements, attempt)
-        if grasp is None:
-            raise SkillFailed(f"pick {name}: nothing fits the leaning jaws")
-        return grasp
+        return plan_leaning_grasp(arm.scene, name, arm.rng, rotation, displacements, attempt)
 
     return (yield from pick_as_planned(arm, name, plan))
 

@@ -17,6 +17,7 @@ from semanticvla_jax.libero.expert_grasp import (
     top_grasp,
     yaw_between,
 )
+from semanticvla_jax.libero.expert_motion import pointing_down
 from semanticvla_jax.libero.expert_scene import unit_grid
 
 
@@ -69,8 +70,8 @@ def test_an_obstacle_turns_the_rim_grasp_away():
         return int((points[:, 1] > 0.06).sum())
 
     grasp = best(rim_candidates(ring_points(0.05, 0.06), wall_at_plus_y))
-    chosen = hand_samples(grasp.position, grasp.yaw, 0.07)
-    undisturbed = hand_samples(np.array([0, 0.05, 0.04]), HOME_YAW, 0.07)
+    chosen = hand_samples(grasp.position, grasp.rotation, 0.07)
+    undisturbed = hand_samples(np.array([0, 0.05, 0.04]), pointing_down(HOME_YAW), 0.07)
     assert wall_at_plus_y(chosen) < wall_at_plus_y(undisturbed)
     assert grasp.position[1] < 0.02
 

@@ -80,9 +80,9 @@ def test_goto_gives_up_where_nothing_moves():
     assert arrived is False and len(path) < 12
 
 
-def test_descent_waits_until_the_hand_is_above():
+def test_approach_waits_until_the_hand_is_above():
     scene = FakeScene([0.05, 0, 0.06])
-    arrived, path = run(scene, Arm(scene, None).descend(np.zeros(3), HOME))
+    arrived, path = run(scene, Arm(scene, None).approach(np.zeros(3), HOME))
     assert arrived
     low = path[path[:, 2] < 0.02]
     assert np.abs(low[:, 0]).max() < 0.02
