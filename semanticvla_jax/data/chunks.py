@@ -135,6 +135,19 @@ class ChunkSource:
         }
 
 
+@dataclass(frozen=True)
+class Files:
+    """The file that each sample's images come from, in the order of its source."""
+
+    source: ChunkSource
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> str:
+        return str(self.source.dataset.file(self.source.frame[index]))
+
+
 def _longest(starts: np.ndarray, ends: np.ndarray) -> int:
     return int(np.max(ends - starts, initial=0))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -43,6 +44,9 @@ class EpisodeSource(Protocol):
 
     def jpegs(self, frame: int) -> list[bytes]:
         """The I encoded images of a frame, in the robot's camera order."""
+
+    def file(self, frame: int) -> Path:
+        """Where the first of them is stored."""
 
 
 Tell = Callable[[InputError], None]

@@ -86,6 +86,9 @@ class LeRobotDataset:
             for camera, (file, position) in enumerate(places)
         ]
 
+    def file(self, frame: int) -> Path:
+        return self.files[self.frame_file[frame, 0]]
+
     def _opened(self, camera: int, file: int) -> Frames:
         """Open files belong to a thread; the least used are closed."""
         if not hasattr(self._threads, "opened"):

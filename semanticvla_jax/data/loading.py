@@ -6,6 +6,7 @@ interruptions, so the number of the next batch is all there is to save.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 import grain
 import numpy as np
 
-from semanticvla_jax.data import chunks, normalization
+from semanticvla_jax.data import chunks, mixtures, normalization
 from semanticvla_jax.data.episodes import EpisodeSource
 from semanticvla_jax.data.normalization import DatasetStatistics
 from semanticvla_jax.data.options import DataOptions
+from semanticvla_jax.data.order import Share, ordered
 from semanticvla_jax.data.sources import open_datasets
 from semanticvla_jax.data.transforms import ImageTransform
 from semanticvla_jax.errors import InputError
@@ -24,6 +26,7 @@ from semanticvla_jax.robots import RobotSpec
 from semanticvla_jax.text.tokenizers import PromptTokenizer
 
 Batch = dict[str, np.ndarray]
+FILES_NAMED = 3
 
 
 def open_training_data(
@@ -55,9 +58,7 @@ def open_training_data(
             expected="a multiple of the number of hosts",
             fix="change config.batch_size",
         )
-    datasets = [
-        dataset for path in options.path.split(",") for dataset in open_datasets(path, robot)
-    ]
+    datasets, weights = _open_mixture(options.path, robot)
     _check_names(datasets)
     statistics = {
         dataset.name: DatasetStatistics.of(
@@ -74,11 +75,18 @@ def open_training_data(
         if len(held_out):
             validation.append(chunks.ChunkSource.of(dataset, held_out, *of_dataset))
     transform = options.image_transform()
-    batches = training_batches(training, transform, seed, options.weights)
+    weights = options.weights or weights
+
+    def batches(sources, *transforms) -> grain.MapDataset:
+        samples = functools.reduce(
+            grain.MapDataset.random_map, transforms, ordered(sources, seed, weights)
+        )
+        share = Share(samples, shard_index, shard_count, batch_size)
+        return share.batch(batch_size // shard_count, drop_remainder=True)
+
     return TrainingData(
-        batches=Share(batches, shard_index, shard_count, batch_size).batch(
-            batch_size // shard_count, drop_remainder=True
-        ),
+        batches=batches(training, chunks.TrainingSample(transform)),
+        files=batches(list(map(chunks.Files, training))),
         validation=tuple(validation),
         transform=transform,
         tokenizer=tokenizer,
@@ -90,63 +98,16 @@ def open_training_data(
     )
 
 
-def training_batches(
-    sources: Sequence[chunks.ChunkSource],
-    transform: ImageTransform,
-    seed: int,
-    weights: Sequence[float] = (),
-) -> grain.MapDataset:
-    """An endless, globally shuffled sequence of augmented samples, reshuffled every epoch.
-
-    Args:
-      sources: one per dataset.
-      transform: of the images.
-      seed: of order and augmentation.
-      weights: multiply each dataset's share, which is otherwise its number of samples.
-
-    Raises:
-      InputError: not one weight per dataset, or one that is not positive.
-    """
-    if not len(weights):
-        ordered = grain.MapDataset.concatenate(list(map(grain.MapDataset.source, sources)))
-        ordered = ordered.seed(seed).shuffle().repeat()
-    elif len(weights) != len(sources) or min(weights) <= 0:
-        raise InputError(
-            "config.data.weights",
-            found=tuple(weights),
-            expected=f"{len(sources)} positive numbers, one per dataset",
-            fix="correct config.data.weights, or leave it empty",
-        )
-    else:
-        ordered = grain.MapDataset.mix(
-            [
-                grain.MapDataset.source(source).seed(seed + number).shuffle().repeat()
-                for number, source in enumerate(sources)
-            ],
-            [weight * len(source) for weight, source in zip(weights, sources, strict=True)],
-        ).seed(seed)
-    return ordered.random_map(chunks.TrainingSample(transform))
-
-
-class Share(grain.MapDataset):
-    """One host's samples: the `index`-th of `count` equal blocks of every batch.
-
-    Blocks, so that the hosts' parts side by side are the batch of a single host, row for row.
-    """
-
-    def __init__(self, samples: grain.MapDataset, index: int, count: int, batch_size: int):
-        super().__init__(samples)
-        self._batch_size, self._size = batch_size, batch_size // count
-        self._first, self._length = index * self._size, len(samples) // count
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return self.slice(index)
-        batch, place = divmod(index, self._size)
-        return self._parent[batch * self._batch_size + self._first + place]
+def _open_mixture(paths: str, robot: RobotSpec) -> tuple[list[EpisodeSource], tuple[float, ...]]:
+    """Every dataset that the comma-separated paths name, and its weight."""
+    datasets: list[EpisodeSource] = []
+    weights: list[float] = []
+    for path in paths.split(","):
+        for member, weight in mixtures.members(path):
+            found = open_datasets(member, robot)
+            datasets += found
+            weights += [weight] * len(found)
+    return datasets, tuple(weights)
 
 
 @dataclass
@@ -157,6 +118,7 @@ class TrainingData:
 
     Attributes:
       batches: endless sequence of this host's batches.
+      files: of every batch, the file that each of its samples comes from.
       validation: sources of the held-out episodes.
       transform: of the images.
       tokenizer: of the instructions.
@@ -168,6 +130,7 @@ class TrainingData:
     """
 
     batches: grain.MapDataset = field(repr=False)
+    files: grain.MapDataset = field(repr=False)
     validation: tuple[chunks.ChunkSource, ...] = field(repr=False)
     transform: ImageTransform
     tokenizer: PromptTokenizer
@@ -184,10 +147,32 @@ class TrainingData:
         Yields:
           images uint8[B, I, H, W, 3], state f32[B, S], actions f32[B, K, A], prompt_ids
           int32[B, P], prompt_mask bool[B, P], text_ids int32[B, M].
+
+        Raises:
+          InputError: a reader failed or a worker died; names the batch and the files it is in.
         """
-        for batch in self._prefetched():
+        batches = iter(self._prefetched())
+        while True:
+            try:
+                batch = next(batches)
+            except InputError:
+                raise
+            except Exception as error:
+                raise InputError(
+                    f"training data, batch {self.position} in {self._files()}",
+                    found=f"{type(error).__name__}: {error}",
+                    expected="readable files and living workers",
+                    fix="check those files and the machine's memory, or try config.data.workers=0; "
+                    "rerunning continues from the last checkpoint",
+                ) from error
             self.position += 1
             yield batch
+
+    def _files(self) -> str:
+        """Those of the next batch, for people."""
+        names = sorted(set(self.files[self.position].tolist()))
+        more = len(names) - FILES_NAMED
+        return ", ".join(names[:FILES_NAMED]) + (f" and {more} more files" if more > 0 else "")
 
     def _prefetched(self) -> grain.IterDataset:
         ahead = self.batches[self.position :].to_iter_dataset(

@@ -18,9 +18,11 @@ class DataOptions:
     """The entries of `config.data`; the defaults are the released settings.
 
     Attributes:
-      path: directories of TFDS or LeRobot datasets, separated by commas; each a dataset, or a
-        directory of several (see `sources.open_datasets`).
-      weights: per dataset, multiplies its share in the mixture; empty = every transition alike.
+      path: directories of TFDS or LeRobot datasets, separated by commas; each a dataset, a
+        directory of several (see `sources.open_datasets`), or a mixture's name in a directory (see
+        `mixtures.members`).
+      weights: per dataset, multiplies its share, which is its number of samples; empty = the
+        mixture's own, or every sample alike.
       image_size: pixels of the model's (square) input images.
       cameras: "sighted", or "blank" for the baseline without eyes.
       crop_area: share of the image that random crops (and the central crop at rollout) keep.

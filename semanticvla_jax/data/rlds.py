@@ -70,6 +70,9 @@ class RldsDataset:
         spans = list(zip(self.image_start[frame], self.image_stop[frame], strict=True))
         return self.files[self.frame_file[frame]].read(int(self.frame_record[frame]), spans)
 
+    def file(self, frame: int) -> Path:
+        return self.files[self.frame_file[frame]].path
+
 
 def open_datasets(path: str | Path, robot: RobotSpec, tell: Tell = refuse) -> list[RldsDataset]:
     """Every dataset at or below `path` (see `find_datasets`), in order of name.

@@ -173,31 +173,54 @@ def test_bad_options(tiny_dataset):
 
 
 WORKERS = """
+import multiprocessing
 import sys
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 from semanticvla_jax.data.loading import open_training_data
+from semanticvla_jax.errors import InputError
 from semanticvla_jax.robots import LIBERO
 
-def batches(workers):
+def open_at(position, workers):
     config = ConfigDict({"path": sys.argv[1], "image_size": 16, "workers": workers})
     data = open_training_data(config, LIBERO, 4, 0)
-    data.set_state({"next_batch": 2})
-    return [batch for _, batch in zip(range(3), data)]
+    data.set_state({"next_batch": position})
+    return data
 
 if __name__ == "__main__":
     flags.FLAGS.mark_as_parsed()
-    for here, there in zip(batches(0), batches(2), strict=True):
-        assert all(np.array_equal(here[key], there[key]) for key in here)
+    there = iter(open_at(2, workers=2))
+    for here, _ in zip(open_at(2, workers=0), range(3)):
+        batch = next(there)
+        assert all(np.array_equal(here[key], batch[key]) for key in here)
     assert "tensorflow" not in sys.modules and "torch" not in sys.modules
-    print("same")
+    print("same", flush=True)
+    multiprocessing.active_children()[0].kill()
+    try:
+        for _ in range(1000):
+            next(there)
+    except InputError as error:
+        print(error)
 """
 
 
-def test_worker_processes_change_nothing_and_nobody_imports_tensorflow(tiny_dataset, tmp_path):
-    script = tmp_path / "workers.py"
+@pytest.fixture(scope="module")
+def printed_with_workers(tiny_dataset, tmp_path_factory):
+    script = tmp_path_factory.mktemp("workers") / "workers.py"
     script.write_text(WORKERS)
     command = [sys.executable, str(script), str(tiny_dataset)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
-    assert finished.stdout.strip() == "same", finished.stderr
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.splitlines()
+
+
+def test_worker_processes_change_nothing_and_nobody_imports_tensorflow(printed_with_workers):
+    assert printed_with_workers[0] == "same"
+
+
+def test_a_killed_worker_is_an_error_that_names_the_files(printed_with_workers):
+    assert len(printed_with_workers) == 2
+    message = printed_with_workers[1]
+    assert message.startswith("training data, batch ") and "exit code -9" in message
+    assert message.count("libero_object_no_noops-train.tfrecord-0000") in (1, 2)
