@@ -1,6 +1,6 @@
 """Episodes per minute of the evaluation engine and of a plain sequential evaluator.
 
-    python -m benchmarks.evaluation [--checkpoint DIR] [--workers 1,2,4] [--rendering original]
+    python -m benchmarks.evaluation [--checkpoint DIR] [--workers 1,2,4] [--rendering fast]
 
 The same policy, the same 40 episodes (of 8 tasks of four suites), the same step limit, the same
 images. Times are those of whole commands, from start to exit: imports, loading and compiling the
@@ -73,7 +73,7 @@ def main() -> None:
     add("--tasks", default="0,7")
     add("--episodes", type=int, default=40, help="in all; spread evenly over the tasks")
     add("--max_steps", type=int, default=160, help="step limit of every episode")
-    add("--rendering", default="fast", choices=("fast", "original"))
+    add("--rendering", default="original", choices=("fast", "original"))
     add("--workers", default="1,2,4", help="numbers of simulator processes to try")
     add("--assets", default="generated")
     arguments = parser.parse_args()
