@@ -37,6 +37,27 @@ def test_puts_the_bowl_onto_the_plate_despite_noise():
     assert episode.succeeded and episode.steps < 180
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("suite", "task", "index"),
+    [
+        pytest.param("libero_goal", 3, 4, id="from under a drawer that it opened, into it"),
+        pytest.param("libero_goal", 5, 0, id="drags the plate"),
+        pytest.param("libero_10", 2, 0, id="turns the knob, then cooks"),
+        pytest.param("libero_10", 3, 0, id="into the drawer, shuts it"),
+        pytest.param("libero_10", 9, 0, id="into the microwave, shuts it"),
+        pytest.param("libero_10", 1, 4, id="two objects, one close to the basket"),
+    ],
+)
+def test_every_family_of_skills_reaches_its_goal(suite, task, index):
+    env = LiberoEnv(find_task(suite, task))
+    try:
+        episode = run_episode(env, Official(index), noise=0.0, seed=index)
+    finally:
+        env.close()
+    assert episode.succeeded, episode.failures
+
+
 def test_actions_are_clean_and_follow_from_state_and_generator(soup_env):
     def first_actions(count=15):
         soup_env.reset(Sampled(5))
