@@ -58,5 +58,5 @@ class Scheduler:
         if len(buffer.actions) < self.length:
             return False
         speed = np.abs(buffer.actions[-1, list(translation)])
-        even = bool(((speed > self.slowest) & (speed < self.fastest)).all())
-        return even and buffer.by_model.mean() > self.share
+        even = ((speed > self.slowest) & (speed < self.fastest)).all()
+        return bool(even and buffer.by_model.mean() > self.share)

@@ -21,7 +21,10 @@ LANDMARKS = Landmarks(slice(1, 7), jnp.array([10, 8]), actions=2)
 PRUNER = VLAPruner(before=1, watched=2, window=2)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["unrolled", "scanned"])
+UNROLLED = pytest.param(False, id="unrolled", marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=[UNROLLED, pytest.param(True, id="scanned")])
 def decoder(request):
     """(Llama, its parameters, input [2, 12, 8], causal mask)."""
     module = llama.Llama(**SIZES, scan=request.param, embed_std=1.0)
@@ -35,11 +38,16 @@ def decoder(request):
     return module, jit(lambda: module.init(jax.random.key(0), x, mask, method=both))(), x, mask
 
 
+def run(module, variables, *args, **options):
+    """`module.apply`, compiled, which takes less time than op by op."""
+    return jit(lambda v: module.apply(v, *args, **options))(variables)
+
+
 def test_a_cut_that_keeps_all_changes_nothing(decoder):
     module, params, x, mask = decoder
     whole = pruned(module, FastV(drop=0.0).cuts(6))
-    expected = module.apply(params, x, mask)
-    np.testing.assert_allclose(whole.apply(params, x, mask, LANDMARKS), expected, atol=1e-5)
+    expected = run(module, params, x, mask)
+    np.testing.assert_allclose(run(whole, params, x, mask, LANDMARKS), expected, atol=1e-5)
 
 
 def test_fastv_is_the_one_that_is_trained(decoder):
@@ -48,8 +56,8 @@ def test_fastv_is_the_one_that_is_trained(decoder):
     cut = pruned(module, method.cuts(method.keep(6)))
     reference = fastv.FastVLlama(**SIZES, scan=module.scan, keep=0.5, prune_before=2)
     np.testing.assert_allclose(
-        cut.apply(params, x, mask, LANDMARKS),
-        reference.apply(params, x, mask, LANDMARKS),
+        run(cut, params, x, mask, LANDMARKS),
+        run(reference, params, x, mask, LANDMARKS),
         atol=1e-6,
     )
 
@@ -67,8 +75,8 @@ def full_history(seed: int = 0) -> History:
 def test_a_new_episode_keeps_all_and_remembers_what_its_actions_saw(decoder):
     module, params, x, mask = decoder
     cut, _ = remembering(module, None, 6)
-    out, changed = cut.apply(params, x, mask, LANDMARKS, mutable=["episode"])
-    np.testing.assert_allclose(out, module.apply(params, x, mask), atol=1e-5)
+    out, changed = run(cut, params, x, mask, LANDMARKS, mutable=["episode"])
+    np.testing.assert_allclose(out, run(module, params, x, mask), atol=1e-5)
     state = changed["episode"]["vla_pruner"]
     np.testing.assert_array_equal(state.count, [1, 1])
 
@@ -76,7 +84,7 @@ def test_a_new_episode_keeps_all_and_remembers_what_its_actions_saw(decoder):
         positions = jnp.arange(12)[None]
         return m.run_showing(m.run(x, mask, positions, 0, 2), mask, positions, 2)[1]
 
-    weights = module.apply(params, method=attention).mean(1)
+    weights = run(module, params, method=attention).mean(1)
     seen = [weights[b, s : s + 2, 1:7].mean(0) for b, s in enumerate([10, 8])]
     np.testing.assert_allclose(state.vectors[:, -1], jnp.stack(seen), atol=1e-6)
     assert (state.vectors[:, 0] == 0).all()
@@ -85,7 +93,7 @@ def test_a_new_episode_keeps_all_and_remembers_what_its_actions_saw(decoder):
 def test_pruned_rows_are_gone_and_score_zero(decoder):
     module, params, x, mask = decoder
     cut, episode = remembering(module, full_history(), 3)
-    (states, rows), changed = cut.apply(
+    (states, rows), changed = run(cut, 
         {**params, "episode": episode}, x, mask, LANDMARKS,
         method="compact_states", mutable=["episode", "tokens"],
     )  # fmt: skip
@@ -102,12 +110,12 @@ def test_members_of_a_batch_do_not_know_of_each_other(decoder):
     module, params, x, mask = decoder
     state = full_history()._replace(count=jnp.array([1, 2]))
     cut, episode = remembering(module, state, 6)
-    together = cut.apply({**params, "episode": episode}, x, mask, LANDMARKS)
+    together = run(cut, {**params, "episode": episode}, x, mask, LANDMARKS)
     for i, size in ((0, 6), (1, 3)):
         alone, episode = remembering(module, jax.tree.map(lambda a, i=i: a[i : i + 1], state), size)
         landmarks = LANDMARKS._replace(start=LANDMARKS.start[i : i + 1])
         variables = {**params, "episode": episode}
-        single = alone.apply(variables, x[i : i + 1], mask[i : i + 1], landmarks)
+        single = run(alone, variables, x[i : i + 1], mask[i : i + 1], landmarks)
         np.testing.assert_allclose(together[i], single[0], atol=1e-5)
 
 
@@ -126,7 +134,7 @@ def test_word_by_word_equals_one_pass(decoder, size):
     joined = jnp.where(inside, tail, x)
     longer = jnp.concatenate([joined, words[:, -1:]], axis=1)  # the first sample needs 13 rows
     valid = jnp.arange(13)[None] < LANDMARKS.start[:, None] + 3
-    expected = cut.apply(variables, longer, causal_mask(valid, None, 0), LANDMARKS)
+    expected = run(cut, variables, longer, causal_mask(valid, None, 0), LANDMARKS)
 
     def read(m):
         last, reading = m.prefill(x, LANDMARKS, 4)
@@ -135,7 +143,7 @@ def test_word_by_word_equals_one_pass(decoder, size):
         m.conclude(reading)
         return jnp.concatenate([last, first, rest], axis=1), reading
 
-    found, changed = cut.apply(variables, method=read, mutable=["episode"])
+    found, changed = run(cut, variables, method=read, mutable=["episode"])
     for b, start in enumerate([10, 8]):
         np.testing.assert_allclose(found[0][b], expected[b, start - 1 : start + 3], atol=1e-5)
     layers = [part.layers for part in found[1].parts]
@@ -158,8 +166,8 @@ def test_a_step_is_not_judged_by_its_own_actions(decoder):
     module, params, x, mask = decoder
     pruner = VLAPruner(before=3, watched=1, window=1)
     cut = pruned(module, pruner.cuts(6), [pruner])
-    first, changed = cut.apply(params, x, mask, LANDMARKS, mutable=["episode", "tokens"])
+    first, changed = run(cut, params, x, mask, LANDMARKS, mutable=["episode", "tokens"])
     assert changed["tokens"]["kept"][0].all()
     again = {**params, "episode": changed["episode"]}
-    _, changed = cut.apply(again, x, mask, LANDMARKS, mutable=["episode", "tokens"])
+    _, changed = run(cut, again, x, mask, LANDMARKS, mutable=["episode", "tokens"])
     assert changed["tokens"]["kept"][0].sum(1).tolist() == [3, 3]
