@@ -8,14 +8,17 @@ by columns (outputs: neurons, heads) and then by rows (inputs), so that one sum 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from semanticvla_jax.errors import InputError
+from semanticvla_jax.models.layers import Dense
 from semanticvla_jax.training import parameters
 
 AXES = ("data", "fsdp", "tensor")
@@ -112,6 +115,46 @@ def _parts(mesh: Mesh, axis: str | tuple[str, ...] | None) -> int:
 
 def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
+
+
+def keep_batch_split(function: Callable, mesh: Mesh) -> Callable:
+    """`function`, with the rows of every Dense layer's input and output split as the batch is.
+
+    So weights are gathered where they are used. Left to itself, XLA may split activations by their
+    features instead, because weights are, and move whole batches of them between devices.
+    """
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    if parts == 1:
+        return function
+
+    def split(x: jax.Array) -> jax.Array:
+        if x.shape[0] % parts:
+            return x
+        free = (PartitionSpec.UNCONSTRAINED,) * (x.ndim - 1)
+        spec = NamedSharding(mesh, PartitionSpec(*BATCH, *free))
+        return jax.lax.with_sharding_constraint(x, spec)
+
+    def intercept(method, arguments, options, context):
+        if isinstance(context.module, Dense) and context.method_name == "__call__":
+            return split(method(split(arguments[0])))
+        return method(*arguments, **options)
+
+    def intercepted(*arguments):
+        with nn.intercept_methods(intercept):
+            return function(*arguments)
+
+    return intercepted
+
+
+def compiler_options(mesh: Mesh) -> dict[str, str] | None:
+    """For `jax.jit`, by the mesh's kind of device.
+
+    On TPUs XLA would turn each gathering of a weight into a loop over its parts, of products too
+    thin for the matrix units; gathering ahead of whole products overlaps as well.
+    """
+    if mesh.devices.flat[0].platform != "tpu":
+        return None
+    return {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}
 
 
 def batch_share(mesh: Mesh, process: int | None = None) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Data, model, optimizer and compiled steps of one run, on one mesh; its state to disk and back."""
+"""A run's program with its data; its state to disk and back."""
 
 from __future__ import annotations
 
@@ -14,117 +14,38 @@ from semanticvla_jax import policy, robots
 from semanticvla_jax.data import loading
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.training import checkpoints as ckpt
-from semanticvla_jax.training import distributed, optimizer, parameters, sharding, validation
+from semanticvla_jax.training import distributed, parameters, sharding, validation
 from semanticvla_jax.training.faults import naming_what_was_read
 from semanticvla_jax.training.initial import initial_parameters
+from semanticvla_jax.training.program import Program
 from semanticvla_jax.training.same_run import check_same_configuration
-from semanticvla_jax.training.step import TrainState, group_weights, make_train_step
+from semanticvla_jax.training.step import TrainState
 from semanticvla_jax.training.stored import DamagedCheckpoint
 
 
-class Trainer:
-    """Everything of a run but its loop.
-
-    Attributes:
-      shapes, shardings: of all parameters.
-      selected: {name: whether it is trained}.
-      state_shapes, state_shardings: a TrainState of each.
-      step_function: compiled (state, frozen, batch) -> (state, metrics); consumes the state.
-    """
+class Trainer(Program):
+    """Everything of a run but its loop: the program, its data and its checkpoints."""
 
     def __init__(self, config: ml_collections.ConfigDict, workdir: str | Path):
-        self.config, self.workdir = config, Path(workdir)
-        self.robot = robots.find_robot(config.robot)
-        self.mesh = sharding.make_mesh(**config.mesh)
-        index, count = sharding.batch_share(self.mesh)
+        self.workdir = Path(workdir)
+        robot, mesh = robots.find_robot(config.robot), sharding.make_mesh(**config.mesh)
+        index, count = sharding.batch_share(mesh)
         self.data = loading.open_training_data(
             config.data,
-            self.robot,
+            robot,
             config.batch_size,
             config.seed,
             shard_index=index,
             shard_count=count,
         )
-        self.model = policy.build_model(config.model.to_dict(), self.robot, self.data.tokenizer)
-        self.example = policy.example_batch(self.robot, config.data.image_size, self.data.tokenizer)
-        self._check_accumulation()
-        self._plan_parameters()
-        self._plan_state()
-        self._compile()
-
-    def _check_accumulation(self) -> None:
-        size, parts = self.config.batch_size, self.config.get("accumulate_steps", 1)
-        if parts < 1 or size % (parts * self.mesh.shape["data"] * self.mesh.shape["fsdp"]):
-            raise InputError(
-                "config.accumulate_steps",
-                found=f"{size} samples in {parts} parts on {dict(self.mesh.shape)}",
-                expected="parts that divide over the devices of data and fsdp",
-                fix="change config.accumulate_steps, config.batch_size or config.mesh",
-            )
-
-    def _plan_parameters(self) -> None:
-        key = jax.random.key(self.config.seed)
-        groups = self.config.optimizer.groups
-        self.selected = optimizer.trainable_names(jax.eval_shape(self._init_model, key), groups)
-        self.shapes = jax.eval_shape(self._init, key)
-        self.shardings = sharding.parameter_shardings(self.shapes, self.mesh)
-
-    def _plan_state(self) -> None:
-        trainable, _ = parameters.split(self.shapes, self.selected)
-        placed, _ = parameters.split(self.shardings, self.selected)
-        self.optimizer, self.rate = optimizer.build(
-            self.config.optimizer, trainable, total_steps=self.config.total_steps
-        )
-        state = jax.eval_shape(self.optimizer.init, trainable)
-        averages = bool(self.config.get("ema_decay", 0.0))
-        self.state_shapes = TrainState(
-            jax.ShapeDtypeStruct((), jnp.int32), trainable, state, trainable if averages else None
-        )
-        self.state_shardings = TrainState(
-            sharding.replicated(self.mesh),
-            placed,
-            sharding.like(state, trainable, self.mesh, placed),
-            placed if averages else None,
-        )
-
-    def _init_model(self, key: jax.Array) -> dict:
-        return self.model.init({"params": key, "noise": key}, self.example)["params"]
-
-    def _init(self, key: jax.Array) -> dict:
-        """Fresh parameters; trained ones are f32, whatever precision the model gives them.
-
-        Adam's small updates would be lost in bf16; parts compute in their own precision anyway.
-        """
-        trainable, frozen = parameters.split(self._init_model(key), self.selected)
-        return parameters.merge(
-            jax.tree.map(lambda leaf: leaf.astype(jnp.float32), trainable), frozen
-        )
-
-    def _compile(self) -> None:
-        weights = group_weights(self.robot, self.config.loss_weights)
-        step = make_train_step(
-            self.model,
-            self.optimizer,
-            self.rate,
-            loss_weights=weights,
-            robot=self.robot,
-            seed=self.config.seed,
-            accumulate_steps=self.config.get("accumulate_steps", 1),
-            ema_decay=self.config.get("ema_decay", 0.0),
-        )
-        one_copy = sharding.replicated(self.mesh)
-        self.step_function = jax.jit(
-            step, donate_argnums=0, out_shardings=(self.state_shardings, one_copy)
-        )
-        self._validation_step = jax.jit(
-            validation.make_validation_step(self.model, loss_weights=weights, robot=self.robot),
-            out_shardings=one_copy,
-        )
+        model = policy.build_model(config.model.to_dict(), robot, self.data.tokenizer)
+        example = policy.example_batch(robot, config.data.image_size, self.data.tokenizer)
+        super().__init__(config, robot, model, example, mesh)
 
     def initial(self) -> tuple[TrainState, dict]:
         """First (state, frozen parameters), created in their final sharding."""
         params = initial_parameters(
-            self._init,
+            self.init,
             jax.random.key(self.config.seed),
             self.shapes,
             self.shardings,
@@ -215,7 +136,7 @@ class Trainer:
         batches = self.data.validation_batches(
             self.config.validation_batches, self.config.batch_size
         )
-        return validation.validate(self._validation_step, state, frozen, batches, self.mesh)
+        return validation.validate(self.validation_step, state, frozen, batches, self.mesh)
 
 
 def _set_aside(checkpoints: ckpt.Checkpoints, damaged: dict[int, str]) -> None:
