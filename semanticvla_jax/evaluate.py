@@ -30,6 +30,7 @@ from semanticvla_jax.evaluation.contestants import (
 )
 from semanticvla_jax.evaluation.plan import (
     PLACEMENTS,
+    describe,
     job_key,
     parse_shard,
     plan_jobs,
@@ -37,6 +38,7 @@ from semanticvla_jax.evaluation.plan import (
     write_plan,
 )
 from semanticvla_jax.libero.boot import boot
+from semanticvla_jax.libero.perturbations import parse_perturbation
 from semanticvla_jax.libero.suites import Task, find_task, suite_tasks
 
 POLICIES = ("checkpoint", "untrained", "expert")
@@ -69,7 +71,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         choices=PLACEMENTS,
         help="jittered: official states with target, receptacle and arm displaced",
     )
-    add("--seed", type=int, default=0, help="of the jitter and of the fixtures' placement")
+    add(
+        "--perturb",
+        default="",
+        help="strengths 0 to 1 of camera, light, texture, distractor, state and paraphrase, "
+        "such as camera=0.5,light=1",
+    )
+    add("--seed", type=int, default=0, help="of jitter, perturbation and fixtures' placement")
     add("--rendering", default="fast", choices=("fast", "original"))
     add("--assets", help="directory of LIBERO's assets; default: found or generated")
     add("--max_steps", type=int, help="step limit; default: the suite's")
@@ -108,18 +116,22 @@ def evaluate(
     from semanticvla_jax.evaluation.engine import run_jobs
     from semanticvla_jax.evaluation.results import ResultLog, write_summary
 
+    perturbation = parse_perturbation(arguments.perturb)
     planned = plan_jobs(
         tasks,
         arguments.episodes,
         placement=arguments.placement,
         seed=arguments.seed,
         directory=Path(arguments.out),
+        perturbation=perturbation,
         video_every=arguments.video_every,
         trace_every=arguments.trace_every,
     )
     mine = shard_of(planned, *parse_shard(arguments.shard))
     label = contestant.identity["policy"]
-    log = ResultLog(arguments.out, {**contestant.identity, **protocol(arguments, assets)})
+    log = ResultLog(
+        arguments.out, {**contestant.identity, **protocol(arguments, assets, perturbation)}
+    )
     write_plan(log.directory / "plan.jsonl", label, planned)
     jobs = [job for job in mine if not log.is_finished(**job_key(label, job))]
     print(
@@ -140,7 +152,7 @@ def record(results, log, label: str, total: int) -> None:
     """Appends (job, result) pairs to the log as they come, and shows progress."""
     with tqdm(total=total, unit="episode", mininterval=2) as progress:
         for job, result in results:
-            log.append({**job_key(label, job), "task_name": job.task.name, **result})
+            log.append({**describe(label, job), **result})
             if result["status"] == "error":
                 progress.write(f"error in {job.task.name} {job.placement.key}: {result['error']}")
             else:
@@ -203,11 +215,12 @@ def chosen_policy(arguments: argparse.Namespace) -> Contestant:
     )
 
 
-def protocol(arguments: argparse.Namespace, assets) -> dict[str, Any]:
+def protocol(arguments: argparse.Namespace, assets, perturbation) -> dict[str, Any]:
     """What, besides the policy, two evaluations must share to be compared."""
     packages = {"mujoco": "mujoco", "robosuite": "robosuite", "libero": "hf-libero"}
     return {
         "placement": arguments.placement,
+        **({"perturbation": perturbation.strengths} if perturbation.strengths else {}),
         "rendering": arguments.rendering,
         "render_backend": os.environ["MUJOCO_GL"],
         "controller": "OSC_POSE",

@@ -12,6 +12,7 @@ from semanticvla_jax.errors import InputError, choose
 from semanticvla_jax.evaluation.files import write_whole
 from semanticvla_jax.evaluation.runner import Job
 from semanticvla_jax.libero.env import Placement
+from semanticvla_jax.libero.perturbations import NOTHING, Perturbation, Perturbed, perturbed
 from semanticvla_jax.libero.placement import JitteredOfficial, Official
 from semanticvla_jax.libero.suites import Task
 
@@ -29,6 +30,7 @@ def plan_jobs(
     placement: str,
     seed: int,
     directory: Path,
+    perturbation: Perturbation = NOTHING,
     video_every: int = 0,
     trace_every: int = 0,
 ) -> list[Job]:
@@ -38,8 +40,9 @@ def plan_jobs(
       tasks: to evaluate.
       episodes: of each task, from its initial states 0, 1, ...
       placement: a name in PLACEMENTS.
-      seed: of the jitter and of the fixtures' placement.
+      seed: of the jitter, the perturbation and the fixtures' placement.
       directory: of the results.
+      perturbation: of every episode.
       video_every, trace_every: film or trace every n-th episode of a task; 0 = none.
     """
     place = choose(PLACEMENTS, placement, "--placement")
@@ -55,13 +58,23 @@ def plan_jobs(
             jobs.append(
                 Job(
                     task,
-                    place(index, seed),
+                    perturbed(place(index, seed), perturbation, index, seed),
                     seed,
                     video=file("videos", video_every, name, ".mp4"),
                     trace=file("traces", trace_every, name, ".npz"),
                 )
             )
     return jobs
+
+
+def describe(policy: str, job: Job) -> dict[str, Any]:
+    """What a row says of its job: the key, the task's name, the strengths of perturbations."""
+    strengths = job.placement.perturbation.strengths if isinstance(job.placement, Perturbed) else {}
+    return {
+        **job_key(policy, job),
+        "task_name": job.task.name,
+        **({"perturbation": strengths} if strengths else {}),
+    }
 
 
 def job_key(policy: str, job: Job) -> dict[str, Any]:
@@ -77,8 +90,7 @@ def job_key(policy: str, job: Job) -> dict[str, Any]:
 
 def write_plan(path: Path, policy: str, jobs: Sequence[Job]) -> None:
     """Lists the keys of all jobs, of every shard, in a JSONL file."""
-    rows = [{**job_key(policy, job), "task_name": job.task.name} for job in jobs]
-    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_whole(path, "".join(json.dumps(describe(policy, job)) + "\n" for job in jobs))
 
 
 def read_plan(path: Path) -> list[dict[str, Any]]:

@@ -41,7 +41,8 @@ class LiberoEnv:
       task, assets, seed, image_size: as given.
       env: LIBERO's robosuite environment; sim: its MjSim.
       goal_state: parsed BDDL goal, e.g. [['in', 'alphabet_soup_1', 'basket_1_contain_region']].
-      instruction: the language command.
+      instruction: the language command; a placement may put it in other words.
+      looks: changes to cameras, lights and surfaces, which end with the episode.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class LiberoEnv:
             prepare_process()
             use_assets(assets)
         from semanticvla_jax.libero.control_step import ControlStep
+        from semanticvla_jax.libero.looks import Looks
         from semanticvla_jax.libero.rendering import FAST, Cameras
 
         self.task, self.assets, self.seed, self.image_size = task, assets, seed, image_size
@@ -72,14 +74,11 @@ class LiberoEnv:
         self.rendering.apply(model)
         self._body_pose = model.body_pos.copy(), model.body_quat.copy()
         self._cameras = Cameras(model, data)
+        self.looks, self.instruction = Looks(model, self._cameras), task.instruction
 
     @property
     def goal_state(self) -> list[list[str]]:
         return self.env.parsed_problem["goal_state"]
-
-    @property
-    def instruction(self) -> str:
-        return self.task.instruction
 
     def reset(self, placement: Placement) -> None:
         """Starts an episode as `placement` says, then lets it settle for the 10 wait steps."""
@@ -132,9 +131,11 @@ class LiberoEnv:
         return np.ascontiguousarray(self._cameras.render(camera, size, size)[::-1, ::-1])
 
     def sample_scene(self, entropy: Sequence[int]) -> None:
-        """Resets robot, fixtures and objects with the task's own BDDL sampler."""
+        """Resets robot, fixtures, objects, looks and words with the task's own BDDL sampler."""
         from robosuite.utils.errors import RandomizationError
 
+        self.looks.restore()
+        self.instruction = self.task.instruction
         model = self.sim.model
         model.body_pos[:], model.body_quat[:] = self._body_pose
         gripper = self.env.robots[0].gripper

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from semanticvla_jax.libero.looks import Prop
+
 _HIDDEN_GROUP = 4
 _ROBOT_PREFIXES = ("robot0", "gripper0", "mount0")
 _ROBOT_RGBA = (0.85, 0.85, 0.87, 1.0)
@@ -38,10 +40,15 @@ RENDERINGS = {rendering.name: rendering for rendering in (FAST, ORIGINAL)}
 
 
 class Cameras:
-    """Renders the named cameras of a model. Opens its OpenGL context on first use."""
+    """Renders the named cameras of a model. Opens its OpenGL context on first use.
+
+    Attributes:
+      props: things drawn beside those of the model.
+    """
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData):
         self._model, self._data = model, data
+        self.props: list[Prop] = []
         self._gl = self._context = self._scene = None
         self._option = mujoco.MjvOption()
         self._option.geomgroup[0] = 0  # collision geometry
@@ -62,11 +69,20 @@ class Cameras:
             mujoco.mjtCatBit.mjCAT_ALL,
             self._scene,
         )
+        for prop in self.props:
+            prop.draw(self._scene.geoms[self._scene.ngeom])
+            self._scene.ngeom += 1
         viewport = mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_render(viewport, self._scene, self._context)
         pixels = np.empty((height, width, 3), np.uint8)
         mujoco.mjr_readPixels(pixels, None, viewport, self._context)
         return pixels
+
+    def upload_texture(self, number: int) -> None:
+        """Shows the model's pixels of a texture from now on."""
+        if self._gl is not None:
+            self._gl.make_current()
+            mujoco.mjr_uploadTexture(self._model, self._context, number)
 
     def close(self) -> None:
         if self._gl is not None:
