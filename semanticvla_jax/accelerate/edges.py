@@ -1,8 +1,10 @@
-"""Where images have contours, by patch (Canny; SP-VLA, section 3.3)."""
+"""Where images have contours, by patch (Canny's detector, for SP-VLA)."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from semanticvla_jax.errors import InputError
 
 
 def edge_shares(images: np.ndarray, grid: int, low: float, high: float) -> np.ndarray:
@@ -17,12 +19,27 @@ def edge_shares(images: np.ndarray, grid: int, low: float, high: float) -> np.nd
 
     Returns:
       f32[n, grid^2], raster order.
-    """
-    import cv2
 
+    Raises:
+      InputError: OpenCV is not installed.
+    """
+    cv2 = _opencv()
     shares = []
     for image in images:
         edges = cv2.Canny(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), low, high) > 0
         cells = edges.reshape(grid, edges.shape[0] // grid, grid, edges.shape[1] // grid)
         shares.append(cells.mean((1, 3), dtype=np.float32).reshape(-1))
     return np.stack(shares)
+
+
+def _opencv():
+    try:
+        import cv2
+    except ImportError as error:
+        raise InputError(
+            "contours of images",
+            found="no OpenCV",
+            expected="the package opencv-python-headless",
+            fix="install requirements/simulator.txt, or accelerate without sp_vla",
+        ) from error
+    return cv2

@@ -44,5 +44,5 @@ def oldest_heaviest(window: int, decay: float) -> jax.Array:
 
 
 def newest_heaviest(window: int, decay: float) -> jax.Array:
-    """... decay^2, decay, 1 to the newest: VLA-Pruner as its paper has it (equation 6)."""
+    """... decay^2, decay, 1 to the newest: VLA-Pruner as its paper has it."""
     return decay ** jnp.arange(window - 1, -1, -1, dtype=jnp.float32)

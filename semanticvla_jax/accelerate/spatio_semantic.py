@@ -1,4 +1,4 @@
-"""SP-VLA's token pruning: contours, and what the vision encoder attends to (section 3.3)."""
+"""SP-VLA's token pruning: contours, and what the vision encoder attends to (eq. 5 to 7)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def by_mass(scores: jax.Array, share: jax.Array) -> jax.Array:
 
 
 def retained_share(speed: jax.Array, slow: float, fast: float, floor: float) -> jax.Array:
-    """T_r (equation 7): 1 below `slow`, falling to 0 at `fast`, but never below `floor`."""
+    """T_r: 1 below `slow`, falling to 0 at `fast`, but never below `floor`."""
     falling = 1 - (speed - slow) / (fast - slow)
     return jnp.where(speed < slow, 1.0, jnp.clip(falling, floor, 1.0))
 

@@ -45,8 +45,8 @@ METHODS: dict[str, Callable[[int], tuple[Any, ...]]] = {
 
 
 def early(layer: int, depth: int) -> int:
-    """That layer, or the last there is."""
-    return min(layer, depth - 1)
+    """That layer, or the last there is; never the first, before which nothing was attended to."""
+    return max(1, min(layer, depth - 1))
 
 
 def wrap(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from unittest import mock
 
 import jax
@@ -32,13 +33,13 @@ def quick_compilation():
 def test_an_episode_of_semanticvla_with_everything():
     pytest.importorskip("cv2", reason="OpenCV comes with the simulator's requirements")
     plain = policy()
-    tokens = SpatioSemantic(levels=(0.75, 1.0), edge=0.9)
+    tokens = SpatioSemantic(levels=(1.0,), edge=0.9)
     both = wrap(plain, [PRUNER, tokens, Schedule()], execute=1)
     assert isinstance(both, ScheduledPolicy)
     assert both.label == "tiny+sp_vla_tokens+vla_pruner+sp_vla_schedule"
     inner = both.policy
     compiled = len(inner.program._programs)
-    assert compiled == 4
+    assert compiled == 2
     both.start_episode()
     first = both.infer(observation(0))
     np.testing.assert_allclose(first, plain.infer(observation(0)), atol=1e-5)
@@ -55,6 +56,7 @@ def test_an_episode_of_semanticvla_with_everything():
     np.testing.assert_array_equal(both.infer(observation(0)), first)
 
 
+@pytest.mark.slow
 def test_members_of_a_batch_have_episodes_of_their_own():
     plain = policy("openvla")
     program = Program(plain.model, plain.params, RandomDrop(drop=0.25), methods=[PRUNER])
@@ -114,4 +116,9 @@ def test_what_does_not_go_together_is_refused():
         wrap(plain, ["vla_cache", FastV(before=1)])
     with pytest.raises(InputError, match="typical"):
         wrap(plain, ["efficient_vla"])
+    shallow = dataclasses.replace(
+        plain, model=plain.model.clone(llm=plain.model.llm.clone(depth=1))
+    )
+    with pytest.raises(InputError, match="more than 1 layers"):
+        wrap(shallow, ["vla_pruner"])
     assert fit((3, 5, 9), 4) == 5 and fit((3, 5, 9), 10) == 9
