@@ -116,7 +116,7 @@ class PolicyClient:
         actions = reply.get("actions") if isinstance(reply, dict) else None
         if not isinstance(actions, np.ndarray):
             raise ServingError("unknown", "an answer without actions", found=reply)
-        return Answer(actions, str(reply.get("policy", "")), reply.get("server_timing", {}))
+        return Answer(actions.copy(), str(reply.get("policy", "")), reply.get("server_timing", {}))
 
     def close(self) -> None:
         if self._connection is not None:

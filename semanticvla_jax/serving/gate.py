@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import hmac
 import json
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from semanticvla_jax.client.errors import ServingError
-from semanticvla_jax.serving.metrics import Metrics
-from semanticvla_jax.serving.options import ServerOptions
-from semanticvla_jax.serving.slot import PolicySlot
+
+if TYPE_CHECKING:
+    from semanticvla_jax.serving.server import PolicyServer
 
 _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Service(Protocol):
-    """What the gate looks at."""
-
-    options: ServerOptions
-    slot: PolicySlot
-    metrics: Metrics
-    draining: bool
-
-    @property
-    def clients(self) -> int: ...
-
-
 class Gate:
     """Looks at each HTTP request before a websocket opens."""
 
-    def __init__(self, service: Service):
-        self._service = service
+    def __init__(self, server: PolicyServer):
+        self._server = server
 
     def __call__(self, connection: ServerConnection, request: Request) -> Response | None:
         """None lets the websocket open; websockets itself checks `Origin` and the rest then."""
@@ -54,22 +42,22 @@ class Gate:
                 ),
             )
         if path == "/metrics":
-            return _page(connection, 200, self._service.metrics.text(), _PROMETHEUS)
+            return _page(connection, 200, self._server.metrics.text(), _PROMETHEUS)
         if path != "/":
             text = "/, /healthz or /metrics"
             missing = ServingError("not_found", "path", found=path, expected=text)
             return self._refuse(connection, 404, missing)
-        if self._service.draining:
+        if self._server.draining:
             stopping = ServingError("draining", "the server is stopping", fix="ask another server")
             return self._refuse(connection, 503, stopping)
-        if self._service.clients >= self._service.options.clients:
+        if self._server.clients >= self._server.options.clients:
             return self._refuse(
                 connection,
                 503,
                 ServingError(
                     "busy",
                     "too many connections",
-                    expected=f"at most {self._service.options.clients}",
+                    expected=f"at most {self._server.options.clients}",
                     fix="close some, or start the server with a larger --clients",
                 ),
             )
@@ -77,27 +65,27 @@ class Gate:
 
     def _health(self, connection: ServerConnection, request: Request) -> Response:
         """Everybody learns whether the server is ready; those with a key, of what policy."""
-        service, slot = self._service, self._service.slot
-        ready = slot.current is not None and not service.draining
-        state = {"status": "draining" if service.draining else "ready" if ready else "starting"}
+        server, slot = self._server, self._server.slot
+        ready = slot.current is not None and not server.draining
+        state = {"status": "draining" if server.draining else "ready" if ready else "starting"}
         if self._has_key(request):
             state["policy"] = slot.current.label if slot.current else None
             state["last_load"] = slot.last_load
         return _page(connection, 200 if ready else 503, json.dumps(state) + "\n", _JSON)
 
     def _has_key(self, request: Request) -> bool:
-        if not self._service.options.keys:
+        if not self._server.options.keys:
             return True
         given = request.headers.get_all("Authorization")
         scheme, _, key = (given[0] if len(given) == 1 else "").partition(" ")
         matches = [
             hmac.compare_digest(key.encode(errors="replace"), right.encode())
-            for right in self._service.options.keys
+            for right in self._server.options.keys
         ]
         return scheme.lower() == "api-key" and any(matches)
 
     def _refuse(self, connection: ServerConnection, status: int, error: ServingError) -> Response:
-        self._service.metrics.refused.labels(error.code).inc()
+        self._server.metrics.refused.labels(error.code).inc()
         return _page(connection, status, error.to_json() + "\n", _JSON)
 
 

@@ -137,8 +137,10 @@ class PolicyServer:
         session = Session(websocket, self)
         self._sessions.add(session)
         self.metrics.clients.set(self.clients)
+        _log.info("%s connected; clients: %d", websocket.remote_address, self.clients)
         try:
             await session.run()
         finally:
             self._sessions.discard(session)
+            _log.info("%s left; clients: %d", websocket.remote_address, self.clients)
             self.metrics.clients.set(self.clients)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -14,14 +14,13 @@ from websockets.frames import CloseCode
 from semanticvla_jax.client import wire
 from semanticvla_jax.client.errors import ServingError
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.serving.batching import Batcher
 from semanticvla_jax.serving.description import describe
-from semanticvla_jax.serving.metrics import Metrics
 from semanticvla_jax.serving.observations import read_observation
-from semanticvla_jax.serving.options import ServerOptions
 from semanticvla_jax.serving.rate import TokenBucket
 from semanticvla_jax.serving.served_policy import BatchedPolicy, Row
-from semanticvla_jax.serving.slot import PolicySlot
+
+if TYPE_CHECKING:
+    from semanticvla_jax.serving.server import PolicyServer
 
 _log = logging.getLogger(__name__)
 
@@ -30,22 +29,12 @@ class _Gone(Exception):
     """The client is gone, or was sent away."""
 
 
-class Service(Protocol):
-    """What all sessions of a server share."""
-
-    options: ServerOptions
-    slot: PolicySlot
-    batcher: Batcher
-    metrics: Metrics
-    draining: bool
-
-
 class Session:
     """Answers one connection until it closes; bad requests are answered, too, and keep it open."""
 
-    def __init__(self, websocket: ServerConnection, service: Service):
-        self._websocket, self._service = websocket, service
-        self._bucket = TokenBucket(service.options.rate)
+    def __init__(self, websocket: ServerConnection, server: PolicyServer):
+        self._websocket, self._server = websocket, server
+        self._bucket = TokenBucket(server.options.rate)
         self._previous: float | None = None  # seconds the previous answer took, sending included
         self.answering = False
 
@@ -53,13 +42,13 @@ class Session:
         """Returns when the connection is closed, by whomever."""
         self._gone = asyncio.create_task(self._websocket.wait_closed())
         try:
-            await self._while_connected(self._service.slot.filled.wait())
-            await self._send(wire.encode(describe(self._service.slot.current)))
+            await self._while_connected(self._server.slot.filled.wait())
+            await self._send(wire.encode(describe(self._server.slot.current)))
             while True:
                 await self._serve_one(await self._receive())
         except ConnectionClosed as closed:
             if closed.sent and closed.sent.code == CloseCode.MESSAGE_TOO_BIG:
-                self._service.metrics.requests.labels("too_large").inc()
+                self._server.metrics.requests.labels("too_large").inc()
         except _Gone:
             pass
         finally:
@@ -70,9 +59,9 @@ class Session:
         self.answering = True
         try:
             answer, outcome = await self._answer(message)
-            self._service.metrics.request_seconds.observe(loop.time() - began)
+            self._server.metrics.request_seconds.observe(loop.time() - began)
             await self._send(answer)
-            self._service.metrics.requests.labels(outcome).inc()
+            self._server.metrics.requests.labels(outcome).inc()
         finally:
             self.answering = False
         self._previous = loop.time() - began
@@ -101,15 +90,15 @@ class Session:
         return problem.to_json(), problem.code
 
     async def _infer(self, message: bytes | str) -> bytes:
-        service = self._service
-        if service.draining:
+        server = self._server
+        if server.draining:
             raise ServingError("draining", "the server is stopping", fix="ask another server")
         if wait := self._bucket.take():
             await asyncio.sleep(wait)
             raise ServingError(
                 "rate_limited",
                 "too many requests",
-                expected=f"at most {service.options.rate:g} per second",
+                expected=f"at most {server.options.rate:g} per second",
                 fix="ask less often",
                 retry_after=wait,
             )
@@ -117,10 +106,10 @@ class Session:
             raise ServingError(
                 "bad_message", "a text message", expected="a binary one", fix="send msgpack"
             )
-        policy = service.slot.current
-        async with asyncio.timeout(service.options.infer_timeout):
+        policy = server.slot.current
+        async with asyncio.timeout(server.options.infer_timeout):
             computed = await self._while_connected(
-                service.batcher.submit(policy, lambda: _prepare(policy, message))
+                server.batcher.submit(policy, lambda: _prepare(policy, message))
             )
         timing = {"infer_ms": 1e3 * computed.inference, "queue_ms": 1e3 * computed.queued}
         if self._previous is not None:
@@ -130,7 +119,7 @@ class Session:
         )
 
     async def _receive(self) -> bytes | str:
-        seconds = self._service.options.idle_timeout
+        seconds = self._server.options.idle_timeout
         try:
             async with asyncio.timeout(seconds):
                 return await self._websocket.recv()
@@ -140,7 +129,7 @@ class Session:
 
     async def _send(self, message: bytes | str) -> None:
         try:
-            async with asyncio.timeout(self._service.options.send_timeout):
+            async with asyncio.timeout(self._server.options.send_timeout):
                 await self._websocket.send(message)
         except TimeoutError:
             self._websocket.transport.abort()
