@@ -21,7 +21,7 @@ from ml_collections import config_flags
 from semanticvla_jax.errors import InputError, exit_on_input_error
 from semanticvla_jax.training import checkpoints as ckpt
 from semanticvla_jax.training import distributed, host_memory, metrics, parameters, pictures
-from semanticvla_jax.training.faults import NonFiniteLoss
+from semanticvla_jax.training.faults import NonFiniteLoss, naming_a_full_disk
 from semanticvla_jax.training.loop import run_steps
 from semanticvla_jax.training.preemption import Preempted
 from semanticvla_jax.training.trainer import Trainer, as_json
@@ -51,7 +51,10 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, workdir)
-    with contextlib.closing(ckpt.Checkpoints(workdir, keep=config.keep_checkpoints)) as checkpoints:
+    with (
+        naming_a_full_disk(workdir),
+        contextlib.closing(ckpt.Checkpoints(workdir, keep=config.keep_checkpoints)) as checkpoints,
+    ):
         if checkpoints.steps():
             state, frozen = trainer.continued(checkpoints)
             logging.info("continuing from step %d in %s", int(state.step), workdir)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
+import jax
 import pytest
 
 from tests.data.tfds_writer import write_dataset
 from tests.smallest import smallest_config
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    """What one test compiles, other tests and the processes they start load from a folder."""
+    folder = tempfile.TemporaryDirectory(prefix="compiled_")
+    config.add_cleanup(folder.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    jax.config.update("jax_compilation_cache_dir", folder.name)
 
 
 @pytest.fixture(scope="session")

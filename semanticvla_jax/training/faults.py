@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -48,6 +50,26 @@ def _dump(step: int, values: dict[str, float], batch: Mapping[str, Any], workdir
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, metrics=json.dumps(values), **batch)
     return path
+
+
+@contextlib.contextmanager
+def naming_a_full_disk(workdir: Path) -> Iterator[None]:
+    """Turns "no space" from any file but a checkpoint's, which explains itself, into an InputError.
+
+    Raises:
+      InputError: the disk of `workdir` takes no more.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise InputError(
+            f"files in {workdir}",
+            found=f"{type(error).__name__}: {error}",
+            expected="a disk that takes them",
+            fix="make room and rerun: it continues from the last checkpoint, which is whole",
+        ) from error
 
 
 def naming_what_was_read(batches: Iterator, data) -> Iterator:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
 from semanticvla_jax.training import distributed
 from semanticvla_jax.training.weights_and_biases import WeightsAndBiases
@@ -33,17 +36,37 @@ class MetricsWriter:
         workdir = Path(workdir)
         self._path = workdir / "metrics.jsonl"
         _keep_rows_up_to(self._path, resume_step)
-        self._tensorboard = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
+        self._tensorboard = _TensorBoard(workdir / "tensorboard", resume_step + 1)
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Logs python floats for one step (1 = after the first update)."""
         with self._path.open("a") as file:
             file.write(json.dumps({"step": step, **scalars}) + "\n")
-        for name, value in scalars.items():
-            self._tensorboard.add_scalar(name, value, step)
+        self._tensorboard.write(step, scalars)
 
     def close(self) -> None:
         self._tensorboard.close()
+
+
+class _TensorBoard:
+    """Writes events as they come. `SummaryWriter` writes them in a thread; when that dies of a full
+    disk, its queue fills and the training waits for ever."""
+
+    def __init__(self, directory: Path, first_step: int):
+        """Steps from `first_step` on replace what earlier files say of them."""
+        directory.mkdir(exist_ok=True)
+        self._events = EventsWriter(str(directory / "events"))
+        begin = SessionLog(status=SessionLog.START)
+        self._events.write_event(Event(wall_time=time.time(), step=first_step, session_log=begin))
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        summary = Summary(value=values)
+        self._events.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self._events.flush()
+
+    def close(self) -> None:
+        self._events.close()
 
 
 class Writers:

@@ -1,8 +1,8 @@
 """A run of a smallest model as a process of its own: `CONFIG DATASET WORKDIR key=value ...`.
 
 Values are JSON; keys are dotted paths into the configuration. Its processes and simulated devices
-come from the environment. With STOP_AFTER=N in it, the process sends itself SIGTERM while step N is
-due. WORKDIR/shards.json tells how the parameters lay on the devices.
+come from the environment. With SEND=SIGTERM:N in it, the process sends itself that signal behind
+step N. WORKDIR/shards.json tells how the parameters lay on the devices.
 """
 
 import json
@@ -18,13 +18,15 @@ from tests.smallest import CONFIGS
 
 
 @distributed.fails_at_once
-def main(name: str, dataset: str, workdir: str, *changes: str) -> None:
-    config = CONFIGS[name](dataset)
+def main(config_name: str, dataset: str, workdir: str, *changes: str) -> None:
+    config = CONFIGS[config_name](dataset)
     config.update_from_flattened_dict(
         {key: json.loads(value) for key, value in (change.split("=", 1) for change in changes)}
     )
     distributed.join()
-    stop_after(int(os.environ.get("STOP_AFTER", 0)))
+    if "SEND" in os.environ:
+        name, step = os.environ["SEND"].split(":")
+        send_behind(int(step), signal.Signals[name])
     tell_shards(Path(workdir) / "shards.json")
     try:
         train.train(config, workdir)
@@ -32,12 +34,12 @@ def main(name: str, dataset: str, workdir: str, *changes: str) -> None:
         print(stopped)
 
 
-def stop_after(last: int) -> None:
+def send_behind(last: int, number: signal.Signals) -> None:
     received = loop.Notice.received
 
     def send_first(notice, step):
         if step == last:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return received(notice, step)
 
     loop.Notice.received = send_first

@@ -59,6 +59,30 @@ def test_only_masked_names_decay():
     np.testing.assert_allclose(updates["a"]["bias"], 0.0)
 
 
+def test_gradients_are_clipped_by_their_global_norm():
+    """(3 | 4) has norm 5, clipped to 1: (0.6 | 0.8). Adam's first step is g / (|g| + eps)."""
+    params = {"a": {"kernel": jnp.zeros(1)}, "b": {"kernel": jnp.zeros(1)}}
+    gradients = {"a": {"kernel": jnp.full(1, 3.0)}, "b": {"kernel": jnp.full(1, 4.0)}}
+    transform, _ = optimizer.build(settings(clip_norm=1.0, eps=1.0), params, total_steps=10)
+    updates, _ = transform.update(gradients, transform.init(params), params)
+    np.testing.assert_allclose(updates["a"]["kernel"], -0.1 * 0.6 / 1.6, rtol=1e-5)
+    np.testing.assert_allclose(updates["b"]["kernel"], -0.1 * 0.8 / 1.8, rtol=1e-5)
+
+
+def test_decay_is_scaled_by_the_groups_rate():
+    params = {"slow": {"kernel": jnp.ones(1)}}
+    config = settings(weight_decay=0.5, groups=(("slow/.*", 0.1),))
+    transform, _ = optimizer.build(config, params, total_steps=10)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = transform.update(zero, transform.init(params), params)
+    np.testing.assert_allclose(updates["slow"]["kernel"], -0.1 * 0.1 * 0.5, rtol=1e-5)
+
+
+def test_a_parameter_without_a_group_is_an_error():
+    with pytest.raises(InputError, match="head/kernel.*matched nothing: \\['haed/.*'\\]"):
+        optimizer.trainable_names({"head": {"kernel": jnp.ones(1)}}, (("haed/.*", 1.0),))
+
+
 def test_no_rate_means_frozen():
     params = {"tower": {"kernel": jnp.ones(1)}, "head": {"kernel": jnp.ones(1)}}
     names = optimizer.trainable_names(params, (("tower/.*", None), (".*", 1.0)))
