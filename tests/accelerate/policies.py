@@ -39,7 +39,7 @@ class Words:
 def policy(variant: str = "tiny") -> Policy:
     """An untrained policy: the smallest SemanticVLA, or a variant of the released one."""
     config = smallest.config() if variant == "tiny" else smallest.released()
-    config["llm"] |= {"depth": 3, "kernel_init": "lecun", "embed_std": 1.0}
+    config["llm"] |= {"depth": 3, "kernel_init": "lecun", "embed_std": 1.0, "scan": True}
     if variant != "tiny":
         config = variants.apply(variant, config)
     model = build(config)

@@ -119,7 +119,7 @@ def test_members_of_a_batch_do_not_know_of_each_other(decoder):
         np.testing.assert_allclose(together[i], single[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [6, 3])
+@pytest.mark.parametrize("size", [pytest.param(6, marks=pytest.mark.slow), 3])
 def test_word_by_word_equals_one_pass(decoder, size):
     """Words in the memory of a pruned prefix see what rows of one causal pass see."""
     module, params, x, _ = decoder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from unittest import mock
 
 import jax
@@ -107,7 +106,7 @@ def test_an_adaptive_ratio_depends_on_the_sentence_and_compiles_nothing_new():
 
 
 def test_what_does_not_go_together_is_refused():
-    plain = policy("openvla")
+    plain = policy()
     with pytest.raises(InputError, match="one of vla_pruner"):
         wrap(plain, ["unheard_of"])
     with pytest.raises(InputError, match="one of them"):
