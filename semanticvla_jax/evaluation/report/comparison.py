@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from semanticvla_jax.evaluation.report.runs import Run
+from semanticvla_jax.evaluation.report.runs import Run, suite_order
 from semanticvla_jax.evaluation.report.statistics import (
     Difference,
     false_discovery_rates,
@@ -39,7 +39,8 @@ def compare(first: Run, second: Run) -> dict[str, Any]:
     test = _paired if paired else _unpaired
 
     def scopes(part: Callable[[tuple], Any]) -> list[dict[str, Any]]:
-        return [_scope(value, part, pair, test) for value in sorted({part(key) for key in common})]
+        values = sorted({part(key) for key in common}, key=_in_order)
+        return [_scope(value, part, pair, test) for value in values]
 
     tasks = scopes(lambda key: key[:2])
     for task, p in zip(tasks, false_discovery_rates([task["p"] for task in tasks]), strict=True):
@@ -81,6 +82,10 @@ def _scope(value: tuple, part: Callable, pair: list[Outcomes], test: Callable) -
         **counts,
         **dataclasses.asdict(difference),
     }
+
+
+def _in_order(scope: tuple) -> tuple:
+    return (suite_order(scope[0]), *scope[1:]) if scope else ()
 
 
 def _paired(first: Outcomes, second: Outcomes) -> tuple[dict[str, int], Difference]:

@@ -1,4 +1,4 @@
-"""Failed and filmed episodes as cards: stills, film, and how to run them again."""
+"""Filmed episodes as cards: stills, film, and how to run them again."""
 
 from __future__ import annotations
 
@@ -21,46 +21,39 @@ class Card:
     Attributes:
       run: its position among the report's runs.
       row: its result.
-      rerun: the command.
-      strip, poster: pictures as data URIs, if it was filmed and they fit.
-      film: the file; link: its URL from the page; video: its content as a data URI, if it fits.
+      rerun: the command, if there is one.
+      film: the file; link: its URL from the page.
+      strip, poster, video: pictures and the film itself as data URIs, as far as they fit.
     """
 
     run: int
     row: Row
     rerun: str | None
+    film: Path
+    link: str
     strip: str | None = None
     poster: str | None = None
-    film: Path | None = None
-    link: str | None = None
     video: str | None = None
 
 
 def make_cards(runs: Sequence[Run], success: bool, budget: Budget, page: Path) -> list[Card]:
-    """Cards of some episodes of each run: all tasks have their turn, filmed episodes come first.
-
-    Successes without a film get no card: there is nothing to see.
-    """
+    """Cards of filmed failures or successes of each run; all its tasks have their turn."""
+    limit = SUCCESSES if success else FAILURES
     cards = []
     for number, run in enumerate(runs):
-        rows = [row for row in run.finished if row["success"] == success]
-        films = {id(row): run.video(row) for row in rows}
-        filmed = [row for row in rows if films[id(row)]]
-        others = [] if success else [row for row in rows if not films[id(row)]]
-        limit = SUCCESSES if success else FAILURES
-        for row in [*take_turns(filmed), *take_turns(others)][:limit]:
-            card = Card(number, row, rerun_command(run, row), film=films[id(row)])
-            if card.film:
-                card.link = relative_link(card.film, page)
-                _add_stills(card, budget)
+        rows = [row for row in run.finished if row["success"] == success and run.video(row)]
+        for row in take_turns(rows)[:limit]:
+            film = run.video(row)
+            card = Card(number, row, rerun_command(run, row), film, relative_link(film, page))
+            _add_stills(card, budget)
             cards.append(card)
     return cards
 
 
 def embed_films(cards: Iterable[Card], budget: Budget) -> None:
-    """Films go into the page in this order until one does not fit."""
+    """Puts films into the page, in this order, as far as they fit."""
     for card in cards:
-        if card.film and card.poster:
+        if card.poster:  # else it is damaged
             size = card.film.stat().st_size
             if 4 * size // 3 <= budget.left:
                 card.video = budget.embed(card.film.read_bytes(), "video/mp4")

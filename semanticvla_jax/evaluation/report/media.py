@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-STRIP_FRAMES, STRIP_WIDTH = 8, 896
+STRIP_FRAMES, STRIP_WIDTH = 6, 900
 JPEG_QUALITY = 78
 
 

@@ -9,7 +9,13 @@ from typing import Any
 from semanticvla_jax.evaluation.report.comparison import compare, differing_settings
 from semanticvla_jax.evaluation.report.official_states import blind_score, variation_of
 from semanticvla_jax.evaluation.report.rerun import rerun_command
-from semanticvla_jax.evaluation.report.runs import Row, Run, is_unresolved, placement_kind
+from semanticvla_jax.evaluation.report.runs import (
+    Row,
+    Run,
+    is_unresolved,
+    placement_kind,
+    suite_order,
+)
 from semanticvla_jax.evaluation.report.speed import speed
 
 
@@ -90,7 +96,7 @@ def _suites(runs: Sequence[Run]) -> list[dict[str, Any]]:
             ],
             "tasks": [task_entry(*key) for key in sorted(names) if key[0] == suite],
         }
-        for suite in sorted({suite for suite, _ in names})
+        for suite in sorted({suite for suite, _ in names}, key=suite_order)
     ]
 
 

@@ -13,7 +13,7 @@ from semanticvla_jax.evaluation.report.charts import action_chart, histograms
 from semanticvla_jax.evaluation.report.episodes import embed_films, further_films, make_cards
 from semanticvla_jax.evaluation.report.media import Budget
 from semanticvla_jax.evaluation.report.rerun import UNKNOWN_CHECKPOINT
-from semanticvla_jax.evaluation.report.runs import Run, placement_kind
+from semanticvla_jax.evaluation.report.runs import Run, placement_kind, placement_list
 from semanticvla_jax.evaluation.report.speed import latencies
 from semanticvla_jax.evaluation.report.traces import embed_traces
 
@@ -65,6 +65,7 @@ def render(
         "runs": numbers["runs"],
         "kinds": [{placement_kind(row) for row in run.rows} for run in runs],
         "failures": failures,
+        "any_failure": any(run.failures for run in runs),
         "successes": successes,
         "further": further,
         "errors": [
@@ -77,8 +78,9 @@ def render(
         "traces": traces,
         "charts": [[action_chart(kind) for kind in t.actions] for t in traces],
         "omitted": omitted,
+        "placement_list": placement_list,
         "unknown_checkpoint": UNKNOWN_CHECKPOINT,
     }
-    linked = sum(bool(card.link and not card.video) for card in (*failures, *successes))
+    linked = sum(not card.video for card in (*failures, *successes))
     html = _TEMPLATES.get_template("page.html").render(context)
     return Page(html, linked + len(further), omitted)

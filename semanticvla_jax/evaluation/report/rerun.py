@@ -27,6 +27,8 @@ def rerun_command(run: Run, row: Row) -> str | None:
     for name in _FLAGS:
         if run.identity.get(name) is not None:
             command += [f"--{name}", run.identity[name]]
+    if strengths := run.identity.get("perturbation"):
+        command += ["--perturb", ",".join(f"{kind}={value}" for kind, value in strengths.items())]
     command += ["--episodes", index + 1, "--shard", f"{index}/{index + 1}", "--workers", 0]
     command += ["--video_every", max(1, index), "--trace_every", max(1, index), "--out", "rerun"]
     return shlex.join(map(str, command))

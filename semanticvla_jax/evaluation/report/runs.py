@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.evaluation.results import read_results, row_key, summarize
+from semanticvla_jax.libero.suites import SUITES
 
 Row = dict[str, Any]
 # What older versions did not write.
@@ -53,8 +54,8 @@ class Run:
 
     @cached_property
     def outcomes(self) -> dict[tuple, bool]:
-        """Success by what two policies' episodes have in common: all key fields but the policy."""
-        return {row_key(row)[1:]: row["success"] for row in self.finished}
+        """Success by `pairing_key`."""
+        return {pairing_key(row): row["success"] for row in self.finished}
 
     def video(self, row: Row) -> Path | None:
         return self._file(row, "video", "videos", ".mp4")
@@ -64,21 +65,51 @@ class Run:
 
     def _file(self, row: Row, field: str, folder: str, suffix: str) -> Path | None:
         """The file a row names, or the one that the evaluation writes for it; None if absent."""
-        name = f"{row['suite']}_{row['task']}_{placement_kind(row)}_{placement_index(row)}{suffix}"
+        placement = "_".join(_base(row).split(":")[:2])
+        name = f"{row['suite']}_{row['task']}_{placement}{suffix}"
         path = self.directory / str(row.get(field) or f"{folder}/{name}")
         inside = self.directory.resolve() in path.resolve().parents
         return path if inside and path.is_file() else None
 
 
+def pairing_key(row: Row) -> tuple:
+    """(suite, task, placement, seed): what two runs' episodes share that start alike.
+
+    Without the perturbation, so that a perturbed run is paired with one that is not.
+    """
+    return row["suite"], row["task"], _base(row), row["seed"]
+
+
 def placement_kind(row: Row) -> str:
-    """'official' of 'official:3', 'jittered' of 'jittered:3:777:...'."""
-    return str(row["placement"]).split(":")[0]
+    """'official' of 'official:3', 'jittered perturbed' of 'jittered:3:777:...|light=1:777'."""
+    base, perturbed, _ = str(row["placement"]).partition("|")
+    return base.partition(":")[0] + (" perturbed" if perturbed else "")
 
 
 def placement_index(row: Row) -> int | None:
     """Number of the initial state, if the placement has one."""
-    number = (str(row["placement"]).split(":") + [""])[1]
+    number = (_base(row).split(":") + [""])[1]
     return int(number) if number.isdecimal() else None
+
+
+def placement_list(rows: Iterable[Row]) -> str:
+    """'official 0, 3; jittered 1', of rows of one task."""
+    kinds: dict[str, list[str]] = {}
+    for row in rows:
+        index = placement_index(row)
+        name = str(row["placement"]) if index is None else str(index)
+        kinds.setdefault(placement_kind(row), []).append(name)
+    return "; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items())
+
+
+def suite_order(suite: str) -> tuple[int, str]:
+    """Sorts suites as the benchmark does."""
+    return (SUITES.index(suite) if suite in SUITES else len(SUITES)), suite
+
+
+def _base(row: Row) -> str:
+    """The placement without its perturbation."""
+    return str(row["placement"]).partition("|")[0]
 
 
 def read_runs(directories: Sequence[str | Path]) -> list[Run]:
@@ -125,4 +156,4 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
 
 def is_unresolved(run: Run, error: Row) -> bool:
     """Whether the episode of a failed attempt has no result."""
-    return row_key(error)[1:] not in run.outcomes
+    return pairing_key(error) not in run.outcomes

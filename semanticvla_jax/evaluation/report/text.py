@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from semanticvla_jax.evaluation.report.runs import placement_list
 from semanticvla_jax.evaluation.results import summary_cells
 
 
@@ -104,9 +105,8 @@ def _failures(run: dict[str, Any]) -> str:
     for failure in run["failures"]:
         tasks.setdefault((failure["suite"], failure["task"]), []).append(failure)
     lines = [f"FAILURES of {run['name']}"]
-    for (suite, task), failures in sorted(tasks.items()):
-        placements = ", ".join(failure["placement"] for failure in failures)
-        lines += [f"{suite} {task}, {len(failures)}: {placements}"]
+    for (suite, task), failures in sorted(tasks.items(), key=lambda entry: entry[0]):
+        lines += [f"{suite} {task}, {len(failures)}: {placement_list(failures)}"]
         if failures[0]["rerun"]:
             lines += [f"  the first again: {failures[0]['rerun']}"]
     return "\n".join(lines)
