@@ -97,6 +97,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--timeout", type=float, default=600, help="seconds of silence that mean a process hangs")
     add("--batch_sizes", help="of the policy, such as 1,4,16; default: 1 on CPU, 16 elsewhere")
     add("--batch_delay_ms", type=float, default=5, help="that a query waits for others at most")
+    add("--ray", help="run on the Ray cluster at this address; local: one on this machine")
+    add("--policies", type=int, default=1, help="copies of the policy, with --ray")
+    add("--policy_resources", default="", help="of each copy, with --ray, such as GPU=1 or TPU=4")
     return parser.parse_args(argv)
 
 
@@ -174,10 +177,18 @@ def make_pool(arguments: argparse.Namespace, assets, contestant: Contestant, job
         contestant.make_policy,
         arguments.max_steps,
     )
+    delay, workers = arguments.batch_delay_ms / 1000, min(arguments.workers, jobs)
+    if arguments.ray:
+        from semanticvla_jax.evaluation.ray_pool import RayPool, Resources, connect, options
+
+        connect(arguments.ray, cpus=workers)
+        resources = Resources(
+            workers, arguments.policies, {"num_cpus": 1}, options(arguments.policy_resources)
+        )
+        return RayPool(setup, resources, delay, arguments.timeout)
     if arguments.workers == 0:
         return ThisProcess(setup)
-    delay = arguments.batch_delay_ms / 1000
-    return LocalPool(setup, min(arguments.workers, jobs), Batcher(delay), arguments.timeout)
+    return LocalPool(setup, workers, Batcher(delay), arguments.timeout)
 
 
 def chosen_tasks(suites: str, tasks: str) -> tuple[Task, ...]:
