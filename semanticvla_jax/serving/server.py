@@ -103,14 +103,15 @@ class PolicyServer:
             ) as server:
                 self.sockets = server.sockets
                 self.listening.set()
-                await self._until_stopped()
+                await self._until_stopped(batches)
                 return await self._drain()
         finally:
             batches.cancel()
             for threads in (self._workers, self._compute):
                 threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _until_stopped(self) -> None:
+    async def _until_stopped(self, batches: asyncio.Task) -> None:
+        """Loads, then waits; without `batches` nobody would be answered, so its end is an error."""
         stopped = asyncio.create_task(self._stop.wait())
         loaded = asyncio.create_task(self.slot.load())
         try:
@@ -118,7 +119,9 @@ class PolicyServer:
             if loaded.done():
                 loaded.result()
                 self.metrics.ready.set(not self.draining)
-                await stopped
+                await asyncio.wait({stopped, batches}, return_when=asyncio.FIRST_COMPLETED)
+            if batches.done():
+                batches.result()
         finally:
             stopped.cancel()
             loaded.cancel()
@@ -142,5 +145,5 @@ class PolicyServer:
             await session.run()
         finally:
             self._sessions.discard(session)
-            _log.info("%s left; clients: %d", websocket.remote_address, self.clients)
             self.metrics.clients.set(self.clients)
+            _log.info("%s left; clients: %d", websocket.remote_address, self.clients)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from semanticvla_jax.serving.server import PolicyServer
 
 _log = logging.getLogger(__name__)
+_LONGEST_PENALTY = 1.0  # s before a client that asks too often is told so
 
 
 class _Gone(Exception):
@@ -55,7 +56,8 @@ class Session:
             self._gone.cancel()
 
     async def _serve_one(self, message: bytes | str) -> None:
-        loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         self.answering = True
         try:
             answer, outcome = await self._answer(message)
@@ -94,7 +96,7 @@ class Session:
         if server.draining:
             raise ServingError("draining", "the server is stopping", fix="ask another server")
         if wait := self._bucket.take():
-            await asyncio.sleep(wait)
+            await self._while_connected(asyncio.sleep(min(wait, _LONGEST_PENALTY)))
             raise ServingError(
                 "rate_limited",
                 "too many requests",

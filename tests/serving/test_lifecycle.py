@@ -46,6 +46,16 @@ def test_a_policy_that_cannot_be_loaded_ends_the_server():
         assert isinstance(server.result[0], InputError)
 
 
+def test_a_server_that_can_answer_nobody_ends(monkeypatch):
+    """Better a supervisor restarts it than that robots wait."""
+    with running(drain_timeout=0.1, send_timeout=0.1, infer_timeout=0.1) as server:
+        monkeypatch.setattr(server.server.batcher, "_take", lambda: 1 / 0)
+        with pytest.raises(ServingError):
+            server.client(timeout=1.0).infer(observation())
+        server.thread.join(PATIENCE)
+        assert isinstance(server.result[0], ZeroDivisionError)
+
+
 def test_a_load_can_be_interrupted():
     release = threading.Event()
     with running(load=release.wait, ready=False) as server:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import trustme
 
 from semanticvla_jax import serve
 from semanticvla_jax.client.errors import ServingError
@@ -49,6 +50,15 @@ def test_flags(tmp_path):
         ("https://a",),
     )
     assert chosen.host == "127.0.0.1" and chosen.tls is None
+
+
+def test_certificates(tmp_path):
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    issued = trustme.CA().issue_cert("robot.example")
+    issued.private_key_pem.write_to_path(key)
+    for link in issued.cert_chain_pems:
+        link.write_to_path(chain, append=True)
+    assert options("--tls_certificate", str(chain), "--tls_key", str(key)).tls is not None
 
 
 @pytest.mark.parametrize(
