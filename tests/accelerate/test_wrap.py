@@ -115,9 +115,6 @@ def test_what_does_not_go_together_is_refused():
         wrap(plain, ["vla_cache", FastV(before=1)])
     with pytest.raises(InputError, match="typical"):
         wrap(plain, ["efficient_vla"])
-    shallow = dataclasses.replace(
-        plain, model=plain.model.clone(llm=plain.model.llm.clone(depth=1))
-    )
-    with pytest.raises(InputError, match="more than 1 layers"):
-        wrap(shallow, ["vla_pruner"])
+    with pytest.raises(InputError, match="more than 3 layers"):
+        wrap(plain, [FastV(before=3)])
     assert fit((3, 5, 9), 4) == 5 and fit((3, 5, 9), 10) == 9
