@@ -66,10 +66,15 @@ class Run:
     def _file(self, row: Row, field: str, folder: str, suffix: str) -> Path | None:
         """The file a row names, or the one that the evaluation writes for it; None if absent."""
         placement = "_".join(_base(row).split(":")[:2])
-        name = f"{row['suite']}_{row['task']}_{placement}{suffix}"
-        path = self.directory / str(row.get(field) or f"{folder}/{name}")
-        inside = self.directory.resolve() in path.resolve().parents
-        return path if inside and path.is_file() else None
+        usual = f"{folder}/{row['suite']}_{row['task']}_{placement}{suffix}"
+        name = str(row.get(field) or usual)
+        return self.directory / name if name in self._files else None
+
+    @cached_property
+    def _files(self) -> set[str]:
+        """Files in the directory's folders, so that no row can name one elsewhere."""
+        paths = self.directory.glob("*/*")
+        return {f"{path.parent.name}/{path.name}" for path in paths if path.is_file()}
 
 
 def pairing_key(row: Row) -> tuple:
