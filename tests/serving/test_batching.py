@@ -84,13 +84,13 @@ def test_when_every_client_waits_there_is_nobody_to_wait_for():
 
 
 def test_a_request_waits_no_longer_than_allowed():
-    bench = Bench(wait=0.05)
+    bench = Bench(wait=0.3)
 
     async def scenario():
         answers = await asyncio.gather(bench.ask(1), bench.ask(2), bench.ask(3))
         assert bench.policy.batches == [4]  # three, padded
         assert [answer.actions.shape for answer in answers] == [(8, 7)] * 3
-        assert min(answer.queued for answer in answers) >= 0.04
+        assert max(answer.queued for answer in answers) > 0.29  # the oldest
 
     run(bench, scenario)
 
