@@ -70,31 +70,3 @@ def naming_a_full_disk(workdir: Path) -> Iterator[None]:
             expected="a disk that takes them",
             fix="make room and rerun: it continues from the last checkpoint, which is whole",
         ) from error
-
-
-def naming_what_was_read(batches: Iterator, data) -> Iterator:
-    """The batches, where a failure in a reader or a worker process names the batch and its data.
-
-    Args:
-      batches: an iterator over `data`.
-      data: has `position` and `description`.
-
-    Raises:
-      InputError: instead of what a worker raised, or died of.
-    """
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(
-                f"training data, batch {data.position} of {data.description}",
-                found=f"{type(error).__name__}: {error}",
-                expected="readable data and living workers",
-                fix="check the files named above and the machine's memory, or try "
-                "config.data.workers=0; rerunning continues from the last checkpoint",
-            ) from error
-        yield batch

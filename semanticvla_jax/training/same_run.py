@@ -1,9 +1,11 @@
-"""Which settings may change when a run is continued, and which may not."""
+"""What may change when a run is continued, and what may not: settings and data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from semanticvla_jax.errors import InputError
 
@@ -16,7 +18,10 @@ OPERATIONAL = (
     "validation_batches",
     "profile_steps",
     "wandb",
+    "init_from",
+    "data.path",  # see `check_same_data`
     "data.workers",
+    "data.threads",
     "mesh.data",
     "mesh.fsdp",
     "mesh.tensor",
@@ -44,6 +49,40 @@ def check_same_configuration(stored: dict, current: dict, workdir: str | Path) -
             expected="the configuration this run was started with",
             fix="undo the change, or start a new run with another --workdir",
         )
+
+
+def check_same_data(stored: dict, current: dict) -> None:
+    """Refuses to continue a run with other data; where they lie does not matter.
+
+    Args:
+      stored: statistics in a checkpoint's `meta`: {dataset: numbers of episodes and transitions,
+        statistics of states and actions}.
+      current: the same of the data there are now.
+
+    Raises:
+      InputError: says which dataset differs.
+    """
+    if list(stored) != list(current):
+        found = f"datasets {', '.join(current)}, instead of {', '.join(stored)}"
+    else:
+        other = [name for name in stored if not _close(stored[name], current[name])]
+        found = f"other episodes, states or actions in {', '.join(other)}" if other else ""
+    if found:
+        raise InputError(
+            "data of the run to be continued",
+            found=found,
+            expected="the data it was started with: normalisation and order depend on them",
+            fix="give config.data.path the same datasets, or start a new run with another "
+            "--workdir",
+        )
+
+
+def _close(first: Any, second: Any) -> bool:
+    """Nested dicts of numbers, up to what another machine's arithmetic changes."""
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(_close(first[k], second[k]) for k in first)
+    first, second = np.asarray(first), np.asarray(second)
+    return first.shape == second.shape and np.allclose(first, second, rtol=1e-4, atol=1e-6)
 
 
 def _flatten(tree: dict, prefix: str = "") -> dict[str, Any]:

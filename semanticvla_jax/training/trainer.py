@@ -15,10 +15,9 @@ from semanticvla_jax.data import loading
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.training import checkpoints as ckpt
 from semanticvla_jax.training import distributed, parameters, sharding, validation
-from semanticvla_jax.training.faults import naming_what_was_read
 from semanticvla_jax.training.initial import initial_parameters
 from semanticvla_jax.training.program import Program
-from semanticvla_jax.training.same_run import check_same_configuration
+from semanticvla_jax.training.same_run import check_same_configuration, check_same_data
 from semanticvla_jax.training.step import TrainState
 from semanticvla_jax.training.stored import DamagedCheckpoint
 
@@ -67,7 +66,7 @@ class Trainer(Program):
         Damaged ones after it are moved aside, and said so; if none is whole, none is touched.
 
         Raises:
-          InputError: all are damaged, or the newest was written under another configuration.
+          InputError: all are damaged, or the newest is of another configuration or other data.
         """
         damaged: dict[int, str] = {}
         for step in checkpoints.steps():
@@ -90,10 +89,11 @@ class Trainer(Program):
 
         Raises:
           DamagedCheckpoint: it cannot be read or was changed.
-          InputError: it was written under another configuration.
+          InputError: it was written under another configuration or with other data.
         """
-        stored = checkpoints.read_meta(step)["config"]
-        check_same_configuration(stored, as_json(self.config), self.workdir)
+        meta = checkpoints.read_meta(step)
+        check_same_configuration(meta["config"], as_json(self.config), self.workdir)
+        check_same_data(meta["statistics"], self.data.statistics)
         state = ckpt.abstract(self.state_shapes, self.state_shardings)
         found = checkpoints.restore(
             step,
@@ -125,7 +125,7 @@ class Trainer(Program):
 
     def batches(self) -> Iterator[dict]:
         """This process's parts of the batches from the current position on, on the host."""
-        return naming_what_was_read(iter(self.data), self.data)
+        return iter(self.data)
 
     def validate(self, state: TrainState, frozen: dict) -> dict[str, float]:
         """{'validation/loss': ...} on the same held-out samples every time.
