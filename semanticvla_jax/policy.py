@@ -121,7 +121,7 @@ def load_policy(
         params = opened.read_params(step, jax.eval_shape(init, jax.random.key(0)))
     opened.close()
     params = merge_adapters(params, config["model"])
-    model = build_model({**config["model"], "lora": None}, robot, tokenizer)
+    model = build_model(build.for_inference(config["model"]), robot, tokenizer)
 
     @jax.jit
     def forward(params, batch):

@@ -12,7 +12,7 @@ import jax
 from semanticvla_jax.costs import products
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.models.abstract import abstract_batch, complete, init
-from semanticvla_jax.models.build import build
+from semanticvla_jax.models.build import build, for_inference
 from semanticvla_jax.robots import RobotSpec, find_robot
 from semanticvla_jax.training import parameters
 
@@ -70,7 +70,7 @@ def trace_model(
         raise InputError(
             "prompt tokens", found=prompt_tokens, expected="at least 1", fix="give a larger number"
         )
-    model = build({**config, "lora": None})
+    model = build(for_inference(config))
     batch = abstract_batch(config, robot, prompt_tokens)
     params = init(build(config), batch)
     merged = parameters.unflatten(

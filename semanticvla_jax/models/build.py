@@ -8,6 +8,7 @@ number of action tokens) is filled in here, so a configuration states each numbe
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -140,6 +141,17 @@ def build(config: Mapping[str, Any]) -> SemanticVLA:
     )
     _check_sizes(model)
     return model
+
+
+def for_inference(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config.model` without what is for training: adapters, and towers' loops, which copy weights.
+
+    Parameters of the same names go with it, but for adapters, which are folded in.
+    """
+    config = {**copy.deepcopy(_plain(config)), "lora": None}
+    for part in (config["siglip"], config["dino"], config["pruners"].get("text_encoder") or {}):
+        part.pop("scan", None)
+    return config
 
 
 def _resolve(kind: str, spec: Mapping, known: Mapping, *, numerics: Mapping, lora) -> Any:

@@ -171,7 +171,12 @@ def released(size: Size) -> dict:
 
     Computes in bfloat16; everything is stored in float32.
     """
-    tower = {"name": "vit", "image_size": 224, "patch_embed": {"name": "patches", "patch": 14}}
+    tower = {
+        "name": "vit",
+        "image_size": 224,
+        "patch_embed": {"name": "patches", "patch": 14},
+        "scan": True,
+    }
     return {
         "siglip": {**tower, **_transformer(*size.siglip)},
         "dino": {
@@ -191,6 +196,7 @@ def released(size: Size) -> dict:
                 "vocab_size": 32000,
                 "length": 64,
                 **_transformer(*size.text),
+                "scan": True,
             },
             "siglip": {"name": "instruction_driven", "anchors": 32, "cues": 5},
             "dino": {"name": "spatial_aggregation", "queries": 32},
@@ -228,7 +234,7 @@ def adapted(config: dict, rank: int, alpha: float) -> dict:
         config["pruners"]["text_encoder"],
         config["llm"],
     ):
-        frozen["param_dtype"] = "bfloat16"
+        frozen |= {"param_dtype": "bfloat16", "remat": True}
     config["llm"]["lm_head"] = True
     config["lora"] = {"rank": rank, "alpha": alpha}
     return config
