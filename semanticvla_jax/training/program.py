@@ -51,7 +51,6 @@ class Program:
 
     def abstract_arguments(self) -> tuple[TrainState, dict, dict]:
         """Shapes and places of the step's arguments: (state, frozen parameters, batch)."""
-        place = lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=at)  # noqa: E731
         _, frozen = parameters.split(self.shapes, self.selected)
         _, placed = parameters.split(self.shardings, self.selected)
         actions = (1, self.robot.chunk_length, len(self.robot.action_names))
@@ -63,8 +62,8 @@ class Program:
             )
             for name, leaf in samples.items()
         }
-        state = jax.tree.map(place, self.state_shapes, self.state_shardings)
-        return state, jax.tree.map(place, frozen, placed), batch
+        state = jax.tree.map(_placed, self.state_shapes, self.state_shardings)
+        return state, jax.tree.map(_placed, frozen, placed), batch
 
     def init(self, key: jax.Array) -> dict:
         """Fresh parameters; trained ones are f32, whatever precision the model gives them.
@@ -141,3 +140,7 @@ class Program:
             out_shardings=one_copy,
             compiler_options=options,
         )
+
+
+def _placed(leaf, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
