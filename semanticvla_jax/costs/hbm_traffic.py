@@ -79,11 +79,8 @@ def _read(module: Module, computation: str, number: int) -> int | None:
             elif user.opcode == "dynamic-update-slice" and user.operands[0] == name:
                 continue
             elif user.opcode == "fusion":
-                inner = [
-                    _read(module, user.called[0], n)
-                    for n, o in enumerate(user.operands)
-                    if o == name
-                ]
+                places = [n for n, operand in enumerate(user.operands) if operand == name]
+                inner = [_read(module, user.called[0], n) for n in places]
                 if None in inner:
                     return None
                 total += sum(inner)

@@ -1,4 +1,4 @@
-"""Compiled HLO, as `jax.stages.Compiled.as_text` prints it: instructions, and how often they run."""
+"""Compiled HLO, as `Compiled.as_text` prints it: instructions, and how often they run."""
 
 from __future__ import annotations
 

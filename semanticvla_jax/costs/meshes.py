@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
 from semanticvla_jax.costs import components, inference
 from semanticvla_jax.costs.products import Product
@@ -83,16 +82,13 @@ def ranked(config: Any, topology: Topology, shapes: dict, selected: dict) -> lis
         )
     traced = inference.trace(config, prompt_tokens=config.data.prompt_length)
     summed = _summed_per_sample(shapes, traced.products)
-    score = {
-        index: _received(mesh, config, shapes, selected, summed)
-        for index, mesh in enumerate(meshes)
-    }
+    score = [_received(mesh, config, shapes, selected, summed) for mesh in meshes]
     fitting = [
         index
         for index, mesh in enumerate(meshes)
-        if _stored(mesh, shapes, selected) <= SHARE_OF_MEMORY * topology.chip.memory
+        if stored(mesh, shapes, selected) <= SHARE_OF_MEMORY * topology.chip.memory
     ]
-    return [meshes[index] for index in sorted(fitting or score, key=score.__getitem__)]
+    return [meshes[index] for index in sorted(fitting or range(len(meshes)), key=score.__getitem__)]
 
 
 def _received(mesh, config, shapes, selected, summed) -> float:
@@ -101,13 +97,7 @@ def _received(mesh, config, shapes, selected, summed) -> float:
     flat, placed = parameters.flatten(shapes), parameters.flatten(_shardings(mesh, shapes))
     split = mesh["data"] * mesh["fsdp"]
     for name, leaf in flat.items():
-        spec = placed[name].spec
-        axes = {
-            axis
-            for entry in spec
-            if entry
-            for axis in (entry if isinstance(entry, tuple) else (entry,))
-        }
+        axes = set(jax.tree.leaves(tuple(placed[name].spec)))
         whole = leaf.size * ACTIVATION_BYTES / (mesh["tensor"] if "tensor" in axes else 1)
         if "fsdp" in axes and mesh["fsdp"] > 1:
             gathered += 2 * whole * (1 - 1 / mesh["fsdp"])
@@ -118,7 +108,7 @@ def _received(mesh, config, shapes, selected, summed) -> float:
     return gathered * config.get("accumulate_steps", 1) + reduced + sums
 
 
-def _stored(mesh, shapes, selected) -> float:
+def stored(mesh: Mapping[str, int], shapes: dict, selected: Mapping[str, bool]) -> float:
     """Bytes of parameters, and Adam's state of those that are trained, on each chip."""
     placed = parameters.flatten(_shardings(mesh, shapes))
     return sum(

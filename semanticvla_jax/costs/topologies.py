@@ -1,4 +1,4 @@
-"""Chips and how they are connected: `v5e:8x16`, `v5p:4x4x8`, `h200x8`; their devices, on any machine.
+"""Chips and how they are connected, as `v5e:8x16`, `v5p:4x4x8`, `h200x8`; their devices.
 
 JAX compiles for TPUs without one, through libtpu (requirements/plan.txt). It cannot for GPUs
 (`topology not implemented for cuda`); their programs are compiled for as many chips of STAND_IN.
@@ -18,6 +18,13 @@ from semanticvla_jax.errors import InputError
 
 STAND_IN = "v5p"
 STAND_IN_SHAPES = {1: (1, 1, 1), 2: (1, 1, 2), 4: (1, 2, 2), 8: (2, 2, 2), 16: (2, 2, 4)}
+# So that libtpu neither looks for the machine it is on nor claims it for one process.
+LIBTPU = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 EXPECTED = "CHIP:AxB, as v5e:8x16 or v6e:4x4, v5p:AxBxC, or GPUxN, as h200x8"
 
 
@@ -96,8 +103,8 @@ def compile_devices(topology: Topology) -> Sequence[Any]:
 def _tpu_devices(chip: str, shape: tuple[int, ...]) -> Sequence[Any]:
     name = f"{chip}:{'x'.join(map(str, shape))}"
     hosts = [min(length, chips) for length, chips in zip((*shape, 1)[:3], (2, 2, 1), strict=True)]
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else it looks for a TPU VM's metadata
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # compiling needs no chip
+    for setting, value in LIBTPU.items():
+        os.environ.setdefault(setting, value)
     try:
         import libtpu  # noqa: F401
     except ImportError:

@@ -99,7 +99,7 @@ def program(config: ml_collections.ConfigDict, mesh: Mesh) -> Program:
 
 def flops(program: Program) -> int:
     """Of one step: forward, recomputation and backward, counted by tracing."""
-    traced = products.trace(program.step_function, *program.abstract_arguments())
+    traced = products.trace(program.step_function.__wrapped__, *program.abstract_arguments())
     return products.total(traced.products)
 
 

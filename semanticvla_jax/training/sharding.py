@@ -7,6 +7,7 @@ by columns (outputs: neurons, heads) and then by rows (inputs), so that one sum 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -139,6 +140,7 @@ def keep_batch_split(function: Callable, mesh: Mesh) -> Callable:
             return split(method(split(arguments[0])))
         return method(*arguments, **options)
 
+    @functools.wraps(function)
     def intercepted(*arguments):
         with nn.intercept_methods(intercept):
             return function(*arguments)
