@@ -40,25 +40,23 @@ def _moved(module: Module, instruction: Instruction, inside: dict[str, Instructi
         return 0
     if instruction.opcode in PREFETCH:
         return instruction.shapes[0].size
+    reads: list[int | None] = [None] * len(instruction.operands)
+    writes = [shape.size for shape in instruction.shapes]
     if instruction.opcode == "fusion":
-        (body,) = instruction.called[:1]
-        reads = [_read(module, body, n) for n in range(len(instruction.operands))]
-        written = _written(module, body)
-    else:
-        reads = [None] * len(instruction.operands)
-        written = None
-        if instruction.opcode in SLICES:
-            reads[0] = instruction.size
-        if instruction.opcode == "dynamic-update-slice":
-            reads[0], written = 0, _size(inside, instruction.operands[1])
+        (body, *_) = instruction.called
+        reads = [_read(module, body, number) for number in range(len(reads))]
+        fused = _written(module, body)
+        writes = fused if len(fused) == len(writes) else writes
+    elif instruction.opcode in SLICES:
+        reads[0] = instruction.size
+    elif instruction.opcode == "dynamic-update-slice":
+        reads[0], writes = 0, [_size(inside, instruction.operands[1])]
     moved = 0
     for name, read in zip(instruction.operands, reads, strict=True):
         if name in inside and not _on_chip(inside[name]):
             moved += _size(inside, name) if read is None else min(read, _size(inside, name))
-    if not _on_chip(instruction):
-        whole = sum(shape.size for shape in instruction.shapes if not shape.on_chip)
-        moved += whole if written is None else min(written, whole)
-    return moved
+    outputs = zip(instruction.shapes, writes, strict=True)
+    return moved + sum(written for shape, written in outputs if not shape.on_chip)
 
 
 def _read(module: Module, computation: str, number: int) -> int | None:
@@ -89,17 +87,22 @@ def _read(module: Module, computation: str, number: int) -> int | None:
     return total
 
 
-def _written(module: Module, computation: str) -> int | None:
-    """Bytes that a fusion writes, if it updates a part in place; None for its whole output."""
+def _written(module: Module, computation: str) -> list[int]:
+    """Bytes that a fusion writes of each output: of one that is updated in place, the update's."""
     body = module.computations[computation]
     (root,) = (i for i in body.values() if i.root)
-    while root.opcode == "bitcast":
-        root = body[root.operands[0]]
-    if root.opcode == "dynamic-update-slice":
-        return _size(body, root.operands[1])
-    if root.opcode == "fusion":
-        return _written(module, root.called[0])
-    return None
+    outputs = [body[name] for name in root.operands] if root.opcode == "tuple" else [root]
+    sizes = []
+    for output in outputs:
+        while output.opcode == "bitcast" and output.operands[0] in body:
+            output = body[output.operands[0]]
+        if output.opcode == "dynamic-update-slice":
+            sizes.append(_size(body, output.operands[1]))
+        elif output.opcode == "fusion":
+            sizes += _written(module, output.called[0])
+        else:
+            sizes += [shape.size for shape in output.shapes]
+    return sizes
 
 
 def _size(inside: dict[str, Instruction], name: str) -> int:
