@@ -22,7 +22,7 @@ from tests.data.tfds_writer import write_dataset
 from tests.training import processes
 from tests.training.comparison import assert_same_run
 
-SETTINGS = dict(total_steps=40, checkpoint_every=2, keep_checkpoints=2, ema_decay=0.9)
+SETTINGS = dict(total_steps=20, checkpoint_every=2, keep_checkpoints=2, ema_decay=0.9)
 
 
 def main() -> int:
