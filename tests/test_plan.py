@@ -49,6 +49,8 @@ def test_tables_and_numbers_agree(repository, tmp_path):
             "found configs/nothing.py, expected a configuration file",
         ),
         (["--config=configs/libero_tiny.py", "--config.modle=3"], "modle"),
+        (["--config=configs/libero_tiny.py", "--topology=v9:2x2"], "chips: a800, h200, v5e"),
+        (["--config=configs/libero_tiny.py", "--topology=v5e:2x4", "--mesh=x=2"], "--mesh"),
     ],
 )
 def test_mistakes_are_one_clear_message(repository, flags, message):
