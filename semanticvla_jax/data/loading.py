@@ -58,7 +58,7 @@ def open_training_data(
             expected="a multiple of the number of hosts",
             fix="change config.batch_size",
         )
-    datasets, weights = _open_mixture(options.path, robot)
+    datasets, weights = open_mixture(options.path, robot)
     _check_names(datasets)
     statistics = {
         dataset.name: DatasetStatistics.of(
@@ -98,7 +98,7 @@ def open_training_data(
     )
 
 
-def _open_mixture(paths: str, robot: RobotSpec) -> tuple[list[EpisodeSource], tuple[float, ...]]:
+def open_mixture(paths: str, robot: RobotSpec) -> tuple[list[EpisodeSource], tuple[float, ...]]:
     """Every dataset that the comma-separated paths name, and its weight."""
     datasets: list[EpisodeSource] = []
     weights: list[float] = []

@@ -1,0 +1,1 @@
+"""Predicted against demonstrated actions, without a robot."""
