@@ -50,7 +50,6 @@ SUMS = f"[0, 1, 2, 3].map((kind) => ({READ})(kind, 0, 0, 448).reduce((sum, value
 
 def show_query(browser, number: int) -> None:
     """Moves the first viewer's slider; returns when its figures are drawn."""
-    browser.run("document.querySelector('.viewer').scrollIntoView()")
     browser.wait_for("document.querySelectorAll('.viewer canvas').length === 8")
     browser.run(
         "document.querySelectorAll('.viewer .panel p').forEach((note) => note.textContent = '');"
@@ -107,7 +106,6 @@ def test_words_and_tokens_can_be_chosen(browser):
 
 
 def test_play_runs_to_the_end_and_stops(browser):
-    browser.run("document.querySelector('.viewer').scrollIntoView()")
     browser.wait_for("document.querySelector('.viewer').viewer")
     browser.run("document.querySelector('[data-play]').click()")
     assert browser.run("document.querySelector('[data-play]').ariaLabel") == "Pause"

@@ -171,19 +171,14 @@ class Viewer {
   }
 }
 
-/* Figures are made when they come near the window. */
-const near = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting) continue;
-    near.unobserve(target);
-    target.viewer = new Viewer(target);
-  }
-}, { rootMargin: "600px" });
-for (const root of document.querySelectorAll(".viewer")) near.observe(root);
-
-/* One episode at a time. */
+/* One episode at a time; its figures are made when it is first shown. */
+const viewers = [...document.querySelectorAll(".viewer")];
 const chooser = document.querySelector("#episode");
-chooser?.addEventListener("change", () => {
-  for (const root of document.querySelectorAll(".viewer")) root.hidden = root.id !== chooser.value;
-});
-chooser?.dispatchEvent(new Event("change"));
+function choose() {
+  for (const root of viewers) {
+    root.hidden = root.id !== (chooser?.value ?? root.id);
+    if (!root.hidden) root.viewer ??= new Viewer(root);
+  }
+}
+chooser?.addEventListener("change", choose);
+choose();
