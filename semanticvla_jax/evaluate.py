@@ -20,16 +20,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from semanticvla_jax.errors import InputError, exit_on_input_error
-from semanticvla_jax.evaluation.batching import Batcher, check_sizes
-from semanticvla_jax.evaluation.contestants import (
-    EXPERT,
-    Contestant,
-    checkpoint_policy,
-    no_checkpoint,
+from semanticvla_jax.errors import exit_on_input_error
+from semanticvla_jax.evaluation.arguments import (
+    check_episodes,
+    chosen_policy,
+    chosen_tasks,
+    parse_arguments,
 )
+from semanticvla_jax.evaluation.contestants import Contestant
 from semanticvla_jax.evaluation.plan import (
-    PLACEMENTS,
     describe,
     job_key,
     parse_shard,
@@ -39,68 +38,7 @@ from semanticvla_jax.evaluation.plan import (
 )
 from semanticvla_jax.libero.boot import boot
 from semanticvla_jax.libero.perturbations import parse_perturbation
-from semanticvla_jax.libero.suites import Task, find_task, suite_tasks
-
-POLICIES = ("checkpoint", "untrained", "expert")
-OFFICIAL_STATES = 50
-
-
-def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="semanticvla_jax.evaluate", description="Success rate of a policy in LIBERO."
-    )
-    add = parser.add_argument_group("who").add_argument
-    add("--checkpoint", help="work directory of a training run, or one of its steps")
-    add("--checkpoint_step", type=int, help="which step; default: the last")
-    add("--dataset", help="whose normalisation to use, if the policy was trained on several")
-    add(
-        "--policy",
-        default="checkpoint",
-        choices=POLICIES,
-        help="untrained: the checkpoint's architecture with fresh parameters",
-    )
-    add("--execute", type=int, help="actions per query; default: the whole chunk")
-    add("--sentence", help="said to the policy instead of the task's own, to see if it listens")
-    add = parser.add_argument_group("what").add_argument
-    add("--suite", required=True, help="one or several, separated by commas")
-    add("--tasks", default="all", help="indices or names, separated by commas; default: all")
-    add("--episodes", type=int, default=OFFICIAL_STATES, help="per task, at most 50")
-    add(
-        "--placement",
-        default="official",
-        choices=PLACEMENTS,
-        help="jittered: official states with target, receptacle and arm displaced",
-    )
-    add(
-        "--perturb",
-        default="",
-        help="strengths 0 to 1 of camera, light, texture, distractor, state and paraphrase, "
-        "such as camera=0.5,light=1",
-    )
-    add("--seed", type=int, default=0, help="of jitter, perturbation and fixtures' placement")
-    add("--rendering", default="fast", choices=("fast", "original"))
-    add("--assets", help="directory of LIBERO's assets; default: found or generated")
-    add("--max_steps", type=int, help="step limit; default: the suite's")
-    add("--shard", default="0/1", help="I/N: run the I-th of N parts")
-    add = parser.add_argument_group("output").add_argument
-    add("--out", required=True, help="results directory")
-    add("--video_every", type=int, default=0, help="film every n-th episode; 0: none")
-    add("--trace_every", type=int, default=0, help="trace every n-th episode; 0: none")
-    add = parser.add_argument_group("how").add_argument
-    add(
-        "--workers",
-        type=int,
-        default=os.cpu_count(),
-        help="simulator processes; 0: everything in this process; default: one per core",
-    )
-    add("--retries", type=int, default=2, help="further attempts after an error")
-    add("--timeout", type=float, default=600, help="seconds of silence that mean a process hangs")
-    add("--batch_sizes", help="of the policy, such as 1,4,16; default: 1 on CPU, 16 elsewhere")
-    add("--batch_delay_ms", type=float, default=5, help="that a query waits for others at most")
-    add("--ray", help="run on the Ray cluster at this address; local: one on this machine")
-    add("--policies", type=int, default=1, help="copies of the policy, with --ray")
-    add("--policy_resources", default="", help="of each copy, with --ray, such as GPU=1 or TPU=4")
-    return parser.parse_args(argv)
+from semanticvla_jax.libero.suites import Task
 
 
 @exit_on_input_error
@@ -117,6 +55,7 @@ def evaluate(
     """Runs what is missing and returns the summary; exits with 1 if episodes stay unfinished."""
     assets = boot(arguments.assets)
     from semanticvla_jax.evaluation.engine import run_jobs
+    from semanticvla_jax.evaluation.pools import make_pool
     from semanticvla_jax.evaluation.results import ResultLog, write_summary
 
     perturbation = parse_perturbation(arguments.perturb)
@@ -162,68 +101,6 @@ def record(results, log, label: str, total: int) -> None:
                 progress.update()
             successes = sum(row.get("success", False) for row in log.rows)
             progress.set_postfix(success=successes, refresh=False)
-
-
-def make_pool(arguments: argparse.Namespace, assets, contestant: Contestant, jobs: int):
-    """Where the episodes run."""
-    from semanticvla_jax.evaluation.local import LocalPool, ThisProcess
-    from semanticvla_jax.evaluation.runner import Setup
-    from semanticvla_jax.evaluation.scenes import LiberoScenes
-    from semanticvla_jax.libero.rendering import RENDERINGS
-
-    setup = Setup(
-        LiberoScenes(assets, RENDERINGS[arguments.rendering]),
-        contestant.make_agent,
-        contestant.make_policy,
-        arguments.max_steps,
-    )
-    delay, workers = arguments.batch_delay_ms / 1000, min(arguments.workers, jobs)
-    if arguments.ray:
-        from semanticvla_jax.evaluation.ray_pool import RayPool, Resources, connect, options
-
-        connect(arguments.ray, cpus=workers)
-        resources = Resources(
-            workers, arguments.policies, {"num_cpus": 1}, options(arguments.policy_resources)
-        )
-        return RayPool(setup, resources, delay, arguments.timeout)
-    if arguments.workers == 0:
-        return ThisProcess(setup)
-    return LocalPool(setup, workers, Batcher(delay), arguments.timeout)
-
-
-def chosen_tasks(suites: str, tasks: str) -> tuple[Task, ...]:
-    names = [suite.strip() for suite in suites.split(",")]
-    if tasks == "all":
-        return tuple(task for suite in names for task in suite_tasks(suite))
-    return tuple(find_task(suite, task.strip()) for suite in names for task in tasks.split(","))
-
-
-def check_episodes(episodes: int) -> None:
-    if not 1 <= episodes <= OFFICIAL_STATES:
-        raise InputError(
-            "episodes per task",
-            found=episodes,
-            expected=f"1 to {OFFICIAL_STATES}, the benchmark's initial states",
-            fix="change --episodes",
-        )
-
-
-def chosen_policy(arguments: argparse.Namespace) -> Contestant:
-    """Who is to be evaluated."""
-    if arguments.policy == "expert":
-        return EXPERT
-    if arguments.checkpoint is None:
-        raise no_checkpoint()
-    sizes = arguments.batch_sizes
-    return checkpoint_policy(
-        arguments.checkpoint,
-        step=arguments.checkpoint_step,
-        dataset=arguments.dataset,
-        untrained=arguments.policy == "untrained",
-        execute=arguments.execute,
-        sentence=arguments.sentence,
-        sizes=check_sizes(sizes) if sizes else None,
-    )
 
 
 def protocol(arguments: argparse.Namespace, assets, perturbation) -> dict[str, Any]:

@@ -13,11 +13,12 @@ import pytest
 from semanticvla_jax import evaluate
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.evaluation.contestants import Contestant
+from semanticvla_jax.libero.suites import find_task
 from tests.evaluation.fakes import FailsOnce, ForwardAgent, NanAgent
 
 pytestmark = pytest.mark.sim
 
-TASK = evaluate.find_task("libero_object", 0)
+TASK = find_task("libero_object", 0)
 FLAGS = ["--suite", "libero_object", "--tasks", "0", "--max_steps", "4", "--policy", "expert"]
 
 

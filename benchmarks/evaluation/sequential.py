@@ -16,7 +16,7 @@ import os
 
 import numpy as np
 
-from semanticvla_jax.evaluate import chosen_tasks
+from semanticvla_jax.evaluation.arguments import chosen_tasks
 from semanticvla_jax.libero.boot import boot
 from semanticvla_jax.libero.suites import MAX_STEPS, official_states
 
