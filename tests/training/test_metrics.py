@@ -1,10 +1,12 @@
 """Metrics files survive kills without lost or doubled rows; W&B never stops a training."""
 
+import struct
 import sys
 import time
 import types
 
 import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.training import distributed, metrics
@@ -27,6 +29,31 @@ def test_half_written_last_line_is_dropped(tmp_path):
     path.write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "lo')
     metrics.MetricsWriter(tmp_path, resume_step=5).close()
     assert path.read_text() == '{"step": 1, "loss": 0.5}\n'
+
+
+def events(directory):
+    found = []
+    for path in sorted(directory.glob("events*")):
+        content = path.read_bytes()
+        place = 0
+        while place < len(content):
+            (length,) = struct.unpack_from("<Q", content, place)
+            found.append(Event.FromString(content[place + 12 : place + 12 + length]))
+            place += 16 + length
+    return found
+
+
+def test_tensorboard_has_every_row_at_once(tmp_path):
+    """Before the writer is closed; and a resumed run says which steps come again."""
+    writer = metrics.MetricsWriter(tmp_path, resume_step=2)
+    writer.write(3, {"loss": 0.5, "l1/rotation": 0.25})
+    version, begin, row = events(tmp_path / "tensorboard")
+    assert version.file_version == "brain.Event:2"
+    assert (begin.step, begin.session_log.status) == (3, SessionLog.START)
+    assert row.step == 3
+    values = {value.tag: value.simple_value for value in row.summary.value}
+    assert values == {"loss": 0.5, "l1/rotation": 0.25}
+    writer.close()
 
 
 class Package(types.ModuleType):
