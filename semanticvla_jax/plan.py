@@ -42,7 +42,9 @@ _LOOP_TRIPS = flags.DEFINE_integer(
 _JSON = flags.DEFINE_string("json", None, "Where to write all numbers; - for standard output.")
 _TOPOLOGY = flags.DEFINE_list("topology", [], "Chips to train on, as v5e:8x16, v6e:4x4 or h200x8.")
 _MESH = flags.DEFINE_string("mesh", None, "The only mesh to try, as data=2,fsdp=8,tensor=4.")
-_CANDIDATES = flags.DEFINE_integer("candidates", 3, "Settings to compile, likeliest first.")
+_CANDIDATES = flags.DEFINE_integer(
+    "candidates", 3, "Settings that fit to compile, likeliest first."
+)
 _FULL_EFFORT = flags.DEFINE_bool(
     "full_effort", False, "Compile with XLA's full effort, as a run does: takes much longer."
 )

@@ -21,6 +21,7 @@ from semanticvla_jax.training import parameters, sharding
 ROWS = ("o_proj", "down_proj", "fc2")  # a sum over `tensor` follows these products
 ACTIVATION_BYTES = 2
 PASSES = 3  # forward, recomputation, backward
+NEAR = 4.0  # times the least traffic
 SHARE_OF_MEMORY = 0.9  # for arguments; the rest is for what the step computes
 
 
@@ -62,6 +63,9 @@ def possible(chips: int, batch: int, heads: int) -> list[dict[str, int]]:
 def ranked(config: Any, topology: Topology, shapes: dict, selected: dict) -> list[dict[str, int]]:
     """Meshes whose arguments fit, fastest first by their estimated traffic; if none fits, all.
 
+    Where their traffic is near, the best of each size of `tensor` come before all others: what that
+    does to the towers, which it splits in part only, is for the compiler to say.
+
     Args:
       config: of a training run.
       shapes: of all parameters.
@@ -88,7 +92,11 @@ def ranked(config: Any, topology: Topology, shapes: dict, selected: dict) -> lis
         for index, mesh in enumerate(meshes)
         if stored(mesh, shapes, selected) <= SHARE_OF_MEMORY * topology.chip.memory
     ]
-    return [meshes[index] for index in sorted(fitting or range(len(meshes)), key=score.__getitem__)]
+    ordered = sorted(fitting or range(len(meshes)), key=score.__getitem__)
+    near = [index for index in ordered if score[index] <= NEAR * score[ordered[0]]]
+    first = {meshes[index]["tensor"]: index for index in reversed(near)}
+    ordered.sort(key=lambda index: index not in first.values())
+    return [meshes[index] for index in ordered]
 
 
 def _received(mesh, config, shapes, selected, summed) -> float:

@@ -16,6 +16,8 @@ from semanticvla_jax.costs.training_step import CompiledStep
 from semanticvla_jax.training import sharding
 from semanticvla_jax.training.program import Program
 
+MISSES = 4
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -109,7 +111,8 @@ def find(
 
     Args:
       mesh: the only one to try; None = search.
-      candidates: how many to compile.
+      candidates: how many that fit to compile, of which the best is taken; those that turn out not
+        to fit, MISSES at most, come on top.
       options: of XLA; None = those of `training_step.QUICK`.
 
     Raises:
@@ -126,7 +129,7 @@ def find(
         found.append(
             _plan(changed, topology, program, training_step.compile_step(program, flops, options))
         )
-        if len(found) == (1 if mesh else candidates):
+        if sum(plan.fits for plan in found) == candidates or len(found) == candidates + MISSES:
             break
     return sorted(found, key=_preference)
 

@@ -15,7 +15,7 @@ class Roofline:
     """Seconds of one step if only this counted; the step takes at least the longest.
 
     Attributes:
-      compute: FLOPs, divided evenly, at the chip's bf16 peak.
+      compute: FLOPs at the chip's bf16 peak.
       memory: bytes read and written at the bandwidth of the chip's memory.
       interconnect: bytes received over all links of the chip with the fewest.
     """
@@ -28,7 +28,7 @@ class Roofline:
     def of(cls, step: CompiledStep, topology: Topology) -> Roofline:
         chip = topology.chip
         return cls(
-            compute=step.flops / topology.count / chip.peak,
+            compute=step.flops / chip.peak,
             memory=step.memory_bytes / chip.bandwidth,
             interconnect=step.traffic_bytes / topology.interconnect if step.traffic_bytes else 0.0,
         )

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import ml_collections
 from jax.sharding import Mesh
 
-from semanticvla_jax.costs import collectives, hbm_traffic, hlo, products
+from semanticvla_jax.costs import collectives, components, hbm_traffic, hlo, products
 from semanticvla_jax.models.abstract import abstract_batch, complete
 from semanticvla_jax.models.build import build
 from semanticvla_jax.robots import find_robot
@@ -54,8 +54,32 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """What the step needs: arguments, new outputs, temporaries and its own code."""
-        return self.arguments + self.outputs - self.aliased + self.temporaries + self.code
+        """What the step needs: arguments, new outputs, temporaries and its own code.
+
+        XLA leaves out arguments that the step does not use, but they stay where they are.
+        """
+        arguments = max(self.arguments, self.stored)
+        return arguments + self.outputs - self.aliased + self.temporaries + self.code
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Of one step: forward, recomputation and backward, all chips; a multiply-add is 2.
+
+    Attributes:
+      split: of products that the tensor axis splits, decoder and MLPs.
+      whole: of the others, which every chip of that axis repeats.
+    """
+
+    split: int
+    whole: int
+
+    @property
+    def total(self) -> int:
+        return self.split + self.whole
+
+    def per_chip(self, mesh: Mesh) -> float:
+        return (self.split + self.whole * mesh.shape["tensor"]) / mesh.size
 
 
 @dataclass(frozen=True)
@@ -63,7 +87,7 @@ class CompiledStep:
     """What one step costs each chip.
 
     Attributes:
-      flops: of all chips together, recomputation included; a multiply-add is 2.
+      flops: of each chip, recomputation included; a multiply-add is 2.
       memory_bytes: read from and written to each chip's memory.
       traffic: {kind: collectives.Traffic} of each chip.
       compile_seconds: wall-clock, on this machine.
@@ -71,7 +95,7 @@ class CompiledStep:
         behind `memory` are then missing.
     """
 
-    flops: int
+    flops: float
     memory: Memory
     memory_bytes: int = 0
     traffic: Mapping[str, collectives.Traffic] = field(default_factory=dict)
@@ -97,22 +121,28 @@ def program(config: ml_collections.ConfigDict, mesh: Mesh) -> Program:
     return Program(config, robot, build(model), example, mesh)
 
 
-def flops(program: Program) -> int:
-    """Of one step: forward, recomputation and backward, counted by tracing."""
-    traced = products.trace(program.step_function.__wrapped__, *program.abstract_arguments())
-    return products.total(traced.products)
+def flops(program: Program) -> Flops:
+    """Counted by tracing: they depend on no compiler."""
+    step, arguments = program.step_function.__wrapped__, program.abstract_arguments()
+    counted = products.trace(step, *arguments).products
+    split = sum(product.flops for product in counted if _is_split(product.module))
+    return Flops(split, products.total(counted) - split)
+
+
+def _is_split(module: str) -> bool:
+    return components.component(module) == "LLM" or module.endswith(("fc1", "fc2"))
 
 
 def compile_step(
-    program: Program, flops: int, options: Mapping[str, Any] | None = None
+    program: Program, flops: Flops, options: Mapping[str, Any] | None = None
 ) -> CompiledStep:
     """Compiles the step for its mesh.
 
     Args:
-      flops: of one step; they depend on no mesh.
+      flops: of one step.
       options: of XLA, beside the program's own; None = QUICK.
     """
-    memory = stored(program)
+    memory, per_chip = stored(program), flops.per_chip(program.mesh)
     began = time.monotonic()
     lowered = program.step_function.lower(*program.abstract_arguments())
     try:
@@ -121,7 +151,7 @@ def compile_step(
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return CompiledStep(
-            flops,
+            per_chip,
             memory,
             compile_seconds=time.monotonic() - began,
             refused=str(error).removeprefix("RESOURCE_EXHAUSTED: ").splitlines()[0],
@@ -129,7 +159,7 @@ def compile_step(
     seconds = time.monotonic() - began
     module = hlo.parse(compiled.as_text())
     return CompiledStep(
-        flops,
+        per_chip,
         _with_analysis(memory, compiled.memory_analysis()),
         hbm_traffic.bytes_moved(module),
         collectives.traffic(module, program.mesh.size),

@@ -110,9 +110,8 @@ def _memory(plan: Plan) -> str:
         ("batch", memory.batch),
     ]
     if not plan.compiled.refused:
-        padding = memory.arguments - memory.stored
         rows += [
-            ("padding of these", padding),
+            ("padding of these", max(0, memory.arguments - memory.stored)),
             ("activations, temporaries", memory.temporaries),
             ("outputs that replace nothing", memory.outputs - memory.aliased),
             ("program", memory.code),
@@ -134,9 +133,9 @@ def _traffic(plan: Plan) -> str:
 
 
 def _roofline(plan: Plan) -> str:
-    step, roofline, count = plan.compiled, plan.roofline, plan.topology.count
+    step, roofline = plan.compiled, plan.roofline
     per_chip = {
-        "compute": f"{step.flops / count / 1e12:.2f} TFLOP",
+        "compute": f"{step.flops / 1e12:.2f} TFLOP",
         "HBM": f"{step.memory_bytes / GB:.1f} GB",
         "interconnect": f"{step.traffic_bytes / GB:.1f} GB",
     }

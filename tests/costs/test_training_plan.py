@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
 import pytest
 
 from semanticvla_jax.costs import training_plan, training_text
@@ -11,7 +12,7 @@ from semanticvla_jax.costs.collectives import Traffic
 from semanticvla_jax.costs.topologies import find_topology
 from semanticvla_jax.costs.training_plan import Plan
 from semanticvla_jax.costs.training_roofline import Roofline, Run
-from semanticvla_jax.costs.training_step import CompiledStep, Memory
+from semanticvla_jax.costs.training_step import CompiledStep, Flops, Memory
 from tests.smallest import smallest_config
 
 
@@ -20,7 +21,7 @@ def plan(topology: str = "v5e:2x4", refused: str = "", **memory) -> Plan:
         frozen=3e9, trained=1e9, optimizer=2e9, average=0, batch=0, arguments=6_500_000_000
     )
     compiled = CompiledStep(
-        flops=8 * 197 * 10**12,
+        flops=197e12,
         memory=Memory(**{**figures, **memory}),
         memory_bytes=164 * 10**9,
         traffic={"all-gather": Traffic(10, 40e9), "all-reduce": Traffic(1, 10e9)},
@@ -37,6 +38,11 @@ def test_roofline_by_hand():
     assert roofline.interconnect == pytest.approx(0.5)  # 50 GB over two links of 50 GB/s
     assert (roofline.seconds, roofline.binds) == (pytest.approx(1.0), "compute")
     assert roofline.without_overlap == pytest.approx(1.7)
+
+
+def test_the_tensor_axis_repeats_what_it_does_not_split():
+    mesh = jax.sharding.AbstractMesh((2, 1, 4), ("data", "fsdp", "tensor"))
+    assert Flops(split=80, whole=20).per_chip(mesh) == 80 / 8 + 20 / 2
 
 
 def test_run_by_hand():
