@@ -11,7 +11,7 @@ the roofline, relative to the first topology of each kind.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 from absl import app, flags, logging
@@ -33,17 +33,14 @@ _SAMPLES = flags.DEFINE_integer("samples_per_chip", 1, "Of weak scaling.")
 _CANDIDATES = flags.DEFINE_integer("candidates", 2, "Settings to compile for each.")
 
 
-def plans(config, names: Sequence[str], batch_of, candidates: int) -> list[Plan]:
-    """The best plan for each topology.
-
-    Args:
-      batch_of: topology -> samples per step.
-    """
-    found = []
-    for name in tqdm(names, unit="topology"):
-        topology, changed = find_topology(name), copy.deepcopy(config)
-        changed.batch_size = batch_of(topology)
-        found.append(training_plan.find(changed, topology, candidates=candidates)[0])
+def compiled(config, cases: Iterable[tuple[str, int]], candidates: int) -> dict[tuple, Plan]:
+    """{(topology, samples per step): the best plan}."""
+    found = {}
+    for name, batch in tqdm(sorted(set(cases)), unit="step"):
+        changed = copy.deepcopy(config)
+        changed.batch_size = batch
+        topology = find_topology(name)
+        found[name, batch] = training_plan.find(changed, topology, candidates=candidates)[0]
     return found
 
 
@@ -68,12 +65,13 @@ def main(argv: list[str]) -> None:
         )
     jax.config.update("jax_platforms", "cpu")
     logging.set_verbosity(logging.ERROR)
-    config, names, candidates = load_config(argv[1]), _TOPOLOGIES.value, _CANDIDATES.value
-    samples = _SAMPLES.value
-    weak = plans(config, names, lambda topology: samples * topology.count, candidates)
-    print(f"weak scaling, {samples} samples per chip\n{table(weak)}\n", flush=True)
-    strong = plans(config, names, lambda _: config.batch_size, candidates)
-    print(f"strong scaling, {config.batch_size} samples per step\n{table(strong)}")
+    config, names, samples = load_config(argv[1]), _TOPOLOGIES.value, _SAMPLES.value
+    weak = [(name, samples * find_topology(name).count) for name in names]
+    strong = [(name, config.batch_size) for name in names]
+    plans = compiled(config, weak + strong, _CANDIDATES.value)
+    print(f"weak scaling, {samples} samples per chip\n{table([plans[case] for case in weak])}\n")
+    print(f"strong scaling, {config.batch_size} samples per step")
+    print(table([plans[case] for case in strong]))
 
 
 if __name__ == "__main__":
