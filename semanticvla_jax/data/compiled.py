@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 
 
@@ -12,6 +13,8 @@ def compiled(loop: Callable) -> Callable:
     It runs without the interpreter lock, so threads work side by side, and without "fast math", so
     that every machine computes the same bits. It cannot call another compiled function.
     """
+
+    lock = threading.Lock()
 
     @functools.cache
     def dispatcher():
@@ -24,6 +27,8 @@ def compiled(loop: Callable) -> Callable:
 
     @functools.wraps(loop)
     def call(*arguments):
-        return dispatcher()(*arguments)
+        with lock:  # or the first threads to come would each compile it
+            ready = dispatcher()
+        return ready(*arguments)
 
     return call
