@@ -13,7 +13,7 @@ from typing import Any
 
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.evaluation.batching import Batcher
-from semanticvla_jax.evaluation.processes import Child, PolicyProcess
+from semanticvla_jax.evaluation.processes import STARTING, Child, PolicyProcess
 from semanticvla_jax.evaluation.runner import EpisodeRunner, Job, Setup
 from semanticvla_jax.evaluation.served import Answer, Query
 
@@ -77,6 +77,7 @@ class LocalPool:
         worker.job, worker.scene, worker.heard = job, job.scene, time.monotonic()
         if worker.child is None:
             worker.child = Child(serve_episodes, self._setup)
+            worker.heard += STARTING
         with contextlib.suppress(OSError):  # it died while idle, which `finished` will notice
             worker.child.connection.send(job)
 
@@ -114,6 +115,8 @@ class LocalPool:
             code = worker.child.exit_code()
             return [self._lose(worker, "WorkerDied", f"the worker process died ({code})")]
         worker.heard = time.monotonic()
+        if message is None:
+            return []
         if isinstance(message, Query):
             worker.asking = True
             self._policy.ask(worker.child, message)
@@ -187,7 +190,7 @@ class ThisProcess:
 
 
 def serve_episodes(connection, setup: Setup) -> None:
-    """Main function of a worker process: answers each job with its result.
+    """Main function of a worker process: says None when it is up, answers each job with its result.
 
     Queries go the same way in between. An exception is sent when it should end the evaluation.
     Ends when the other side closes the connection or dies.
@@ -201,6 +204,7 @@ def serve_episodes(connection, setup: Setup) -> None:
 
     runner = EpisodeRunner(setup, ask)
     with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
+        connection.send(None)
         while True:
             job = connection.recv()
             try:

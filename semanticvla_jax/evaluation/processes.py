@@ -12,6 +12,7 @@ from semanticvla_jax.evaluation.batching import Batcher
 from semanticvla_jax.evaluation.served import Answer, Query, serve
 
 DEATHS_IN_A_ROW = 3
+STARTING = 60.0  # seconds that starting may take, before any other limit counts
 
 
 class Child:
@@ -52,7 +53,7 @@ class PolicyProcess:
         Args:
           make_policy: picklable constructor of an object with `answer`, as `ServedPolicy`.
           batcher: of (asker, Query).
-          timeout: seconds it may take to start, compilation included, or to answer.
+          timeout: seconds it may take to load and compile, or to answer.
         """
         self._make, self._batcher, self._timeout = make_policy, batcher, timeout
         self._deaths = 0
@@ -62,7 +63,7 @@ class PolicyProcess:
         self._child = Child(serve, self._make)
         self._ready = False
         self._serving: list[tuple[Any, Query]] = []
-        self._since = time.monotonic()
+        self._since = time.monotonic() + STARTING
 
     @property
     def connection(self):
