@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from semanticvla_jax.errors import InputError
+from semanticvla_jax.training import distributed
 
 
 class NonFiniteLoss(RuntimeError):
@@ -35,13 +36,15 @@ def check_finite(
       NonFiniteLoss: names the step, every metric and the dump.
     """
     values = {name: float(value) for name, value in metrics.items()}
-    if not math.isfinite(values["loss"]):
-        raise NonFiniteLoss(
-            f"loss is {values['loss']} at step {step} ({values}). "
-            f"Batch and metrics: {_dump(step, values, batch, workdir)}. The last checkpoint is "
-            "from before; lower config.optimizer.learning_rate or check the dataset, then rerun."
-        )
-    return values
+    if math.isfinite(values["loss"]):
+        return values
+    path = _dump(step, values, batch, workdir)
+    distributed.all_agree(True)  # so that every process has written its dump before one ends
+    raise NonFiniteLoss(
+        f"loss is {values['loss']} at step {step} ({values}). Batch and metrics: {path}. "
+        "The last checkpoint is from before; lower config.optimizer.learning_rate or check the "
+        "dataset, then rerun."
+    )
 
 
 def _dump(step: int, values: dict[str, float], batch: Mapping[str, Any], workdir: Path) -> Path:

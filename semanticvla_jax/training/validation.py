@@ -45,6 +45,8 @@ def validate(step: Callable, state: TrainState, frozen: dict, batches, mesh) -> 
     rows = []
     for batch in batches:
         share = {name: np.split(value, count)[index] for name, value in batch.items()}
-        rows.append(step(state, frozen, sharding.put_batch(share, mesh)))
+        placed = sharding.put_batch(share, mesh)
+        with jax.transfer_guard("disallow"):
+            rows.append(step(state, frozen, placed))
     means = jax.tree.map(lambda *values: jnp.mean(jnp.stack(values)), *rows)
     return {f"validation/{name}": float(value) for name, value in means.items()}
