@@ -36,6 +36,7 @@ from semanticvla_jax.evaluation.plan import (
     shard_of,
     write_plan,
 )
+from semanticvla_jax.libero.availability import available, check_available
 from semanticvla_jax.libero.boot import boot
 from semanticvla_jax.libero.perturbations import parse_perturbation
 from semanticvla_jax.libero.suites import Task
@@ -58,6 +59,9 @@ def evaluate(
     from semanticvla_jax.evaluation.pools import make_pool
     from semanticvla_jax.evaluation.results import ResultLog, write_summary
 
+    if arguments.tasks == "available":
+        tasks = available(tasks, assets)
+    check_available(tasks, assets)
     perturbation = parse_perturbation(arguments.perturb)
     planned = plan_jobs(
         tasks,

@@ -39,7 +39,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--sentence", help="said to the policy instead of the task's own, to see if it listens")
     add = parser.add_argument_group("what").add_argument
     add("--suite", required=True, help="one or several, separated by commas")
-    add("--tasks", default="all", help="indices or names, separated by commas; default: all")
+    add(
+        "--tasks",
+        default="all",
+        help="indices or names, separated by commas; all (default), or "
+        "available: those whose objects the assets have",
+    )
     add("--episodes", type=int, default=OFFICIAL_STATES, help="per task, at most 50")
     add(
         "--placement",
@@ -81,7 +86,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def chosen_tasks(suites: str, tasks: str) -> tuple[Task, ...]:
     names = [suite.strip() for suite in suites.split(",")]
-    if tasks == "all":
+    """Of the command line; 'available' depends on the assets and is all until they are known."""
+    if tasks in ("all", "available"):
         return tuple(task for suite in names for task in suite_tasks(suite))
     return tuple(find_task(suite, task.strip()) for suite in names for task in tasks.split(","))
 
