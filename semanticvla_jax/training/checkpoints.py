@@ -69,7 +69,11 @@ class Checkpoints(StoredCheckpoints):
 
     def save_params(self, step: int, *, params: Any, meta: dict) -> None:
         """Saves parameters alone, which may be part of a model's; `read_params` and
-        `initial.parameters` read them, training does not continue from them."""
+        `initial.parameters` read them, training does not continue from them.
+
+        `meta` may be another checkpoint's; its checksums are left behind.
+        """
+        meta = {name: value for name, value in meta.items() if name != "checksums"}
         self._manager.save(
             step,
             args=ocp.args.Composite(

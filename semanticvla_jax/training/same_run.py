@@ -18,7 +18,6 @@ OPERATIONAL = (
     "validation_batches",
     "profile_steps",
     "wandb",
-    "init_from",
     "data.path",  # see `check_same_data`
     "data.workers",
     "data.threads",
