@@ -73,8 +73,8 @@ def travel(dataset: Path, workdir: Path, journey: tuple[Layout, ...]) -> list[in
     Several processes agree on a step after the one in which SIGTERM came.
     """
     ends = [0]
-    for layout in journey:
-        stop = ends[-1] + 1 if layout is not journey[-1] else 0
+    for leg, layout in enumerate(journey, start=1):
+        stop = ends[-1] + 1 if leg < len(journey) else 0
         run(dataset, workdir, layout, stop_after=stop)
         ends.append(read_metrics(workdir / "metrics.jsonl")[-1]["step"])
     return ends[1:]
