@@ -52,6 +52,7 @@ def test_losses_on_a_mesh_are_those_of_one_device(tiny_dataset, on_one_device, t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("journey", layouts.JOURNEYS, ids=len)
 def test_a_run_moves_between_devices_and_processes(tiny_dataset, on_one_device, tmp_path, journey):
     ends = layouts.travel(tiny_dataset, tmp_path, journey)
