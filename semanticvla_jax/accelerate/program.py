@@ -76,7 +76,7 @@ class Program:
     def step(
         self, batch: Mapping[str, Any], extras: Mapping[str, Any], state: State
     ) -> tuple[jax.Array, State, jax.Array]:
-        """One query of B episodes.
+        """One query of B episodes, in the program that the neediest of them takes.
 
         Args:
           batch: the model's inputs.
@@ -86,24 +86,49 @@ class Program:
         Returns:
           (normalised actions f32[B, K, A], state, bool[B, V] image tokens that got through).
         """
-        visual = self.visual_tokens(batch, extras)
-        seen, front = None, visual
+        seen, slots = self.look(batch, extras, state)
+        return self.run(slots.max(0), batch, extras, state, seen)
+
+    def look(
+        self, batch: Mapping[str, Any], extras: Mapping[str, Any], state: State
+    ) -> tuple[Any, np.ndarray]:
+        """How many slots each member of a batch takes.
+
+        Returns:
+          (what `run` need not compute again, None where nothing had to be computed; int[B, 1 + m],
+          slots in front of the decoder and behind each of the m methods inside).
+        """
+        visual, size = self.visual_tokens(batch, extras), len(batch["state"])
+        seen, front = None, np.full(size, visual)
         if self._varies:
             seen = self._look(self.params, batch, extras, state)
-            front = fit(self._fronts(visual), int(seen[1].sum(1).max()))
-        inside = tuple(fit(m.sizes(visual), _need(m, state, visual)) for m in self.methods)
-        return self._program(front, inside)(self.params, batch, extras, state, seen)
+            front = _fitting(self._fronts(visual), np.asarray(seen[1].sum(1)))
+        inside = [
+            _fitting(m.sizes(visual), np.asarray(m.needed(state[m.name])))
+            if hasattr(m, "needed")
+            else np.full(size, m.sizes(visual)[-1])
+            for m in self.methods
+        ]
+        return seen, np.stack([front, *inside], axis=1)
+
+    def run(
+        self, slots: Sequence[int], batch: Mapping[str, Any], extras, state: State, seen: Any
+    ) -> tuple[jax.Array, State, jax.Array]:
+        """As `step`, with slots that are enough for every member, and what `look` has seen."""
+        front, *inside = map(int, slots)
+        return self._program(front, tuple(inside))(self.params, batch, extras, state, seen)
+
+    def choices(self, visual: int) -> list[tuple[int, ...]]:
+        """All slots that `look` may name for V image tokens."""
+        fronts = self._fronts(visual) if self._varies else (visual,)
+        return list(itertools.product(fronts, *(m.sizes(visual) for m in self.methods)))
 
     def compile(self, batch: Mapping[str, Any], extras: Mapping[str, Any]) -> int:
         """Runs every program once, so that no step compiles; how many there are."""
-        visual = self.visual_tokens(batch, extras)
-        state, seen = self.begin(batch, extras), None
-        fronts = (visual,)
-        if self._varies:
-            seen, fronts = self._look(self.params, batch, extras, state), self._fronts(visual)
-        choices = itertools.product(fronts, *(m.sizes(visual) for m in self.methods))
-        for front, *inside in choices:
-            self._program(front, tuple(inside))(self.params, batch, extras, state, seen)
+        state = self.begin(batch, extras)
+        seen, _ = self.look(batch, extras, state)
+        for slots in self.choices(self.visual_tokens(batch, extras)):
+            self.run(slots, batch, extras, state, seen)
         return len(self._programs)
 
     @property
@@ -176,19 +201,16 @@ def fit(sizes: Sequence[int], need: int) -> int:
     return next((size for size in sizes if size >= need), sizes[-1])
 
 
-def _need(method: Any, state: State, visual: int) -> int:
-    """Slots that the neediest member takes in the step to come."""
-    if not hasattr(method, "needed"):
-        return method.sizes(visual)[-1]
-    return int(method.needed(state[method.name]).max())
+def _fitting(sizes: Sequence[int], needs: np.ndarray) -> np.ndarray:
+    return np.array([fit(sizes, need) for need in needs.tolist()])
 
 
 def _selected(model, batch):
-    return model.select(*model.pixels(batch), batch, False)
+    return model.select(*model.pixels(batch), model.understand(batch))
 
 
 def _decoded(model, selected, batch):
-    return model.decode(model.tell(selected, batch)[0])
+    return model.decode(model.tell(selected, model.understand(batch), batch["state"])[0])
 
 
 def _mixed(selection, weights: jax.Array):

@@ -12,6 +12,7 @@ from semanticvla_jax.accelerate.ridge import extrapolate
 from semanticvla_jax.accelerate.scheduler import ActionBuffer, Scheduler
 from semanticvla_jax.accelerate.wrapper import PolicyWrapper
 from semanticvla_jax.errors import InputError
+from semanticvla_jax.robots import RobotSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +32,55 @@ class Schedule:
         return ScheduledPolicy(policy, self, execute)
 
 
-class ScheduledPolicy(PolicyWrapper):
-    """Before each query the scheduler looks at what was executed, and asks the policy or does not.
+class Generator:
+    """Continues what was executed where the scheduler lets it; remembers nothing itself.
 
     With `execute` = 1 this is the paper's per-step form; otherwise it decides once per chunk, and
-    the generator answers with as many actions as the policy's would be executed. Extrapolated
-    actions keep the gripper where it is. Validity, of which the paper says no more than that it is
-    checked: an action that is not finite or beyond what the robot's controller takes is not
-    used, and the policy is asked.
+    proposes as many actions as the policy's would be executed. Proposals keep the gripper where it
+    is. Validity, of which the paper says no more than that it is checked: an action that is not
+    finite or beyond what the robot's controller takes is not proposed.
+    """
+
+    def __init__(self, schedule: Schedule, robot: RobotSpec, execute: int):
+        """Of a robot that executes `execute` actions of each chunk.
+
+        Raises:
+          InputError: the robot's actions are no velocities of a hand.
+        """
+        kinds = robot.action_kinds
+        if robot.absolute or "translation" not in kinds:
+            raise InputError(
+                f"actions of robot '{robot.name}'",
+                found=robot.action_frame,
+                expected="relative motions of a hand, whose translation is a velocity",
+                fix="accelerate without sp_vla",
+            )
+        self._schedule, self._execute, self._size = schedule, execute, robot.action_size
+        self._translation, self._held = kinds["translation"], list(kinds.get("gripper", ()))
+        self._low = np.array([dimension.low for dimension in robot.action])
+        self._high = np.array([dimension.high for dimension in robot.action])
+
+    def begin(self) -> ActionBuffer:
+        """Of an episode in which nothing was executed yet."""
+        return ActionBuffer.empty(self._size)
+
+    def propose(self, buffer: ActionBuffer) -> np.ndarray | None:
+        """f32[execute, A], or None where the policy is to be asked."""
+        if not self._schedule.scheduler.may_skip(buffer, self._translation):
+            return None
+        actions = extrapolate(buffer.actions, self._schedule.strength, self._execute)
+        actions[:, self._held] = buffer.actions[-1, self._held]
+        inside = (actions >= self._low) & (actions <= self._high)
+        return actions.astype(np.float32) if inside.all() else None
+
+    def after(self, buffer: ActionBuffer, actions: np.ndarray, by_model: bool) -> ActionBuffer:
+        """The buffer when the first `execute` of f[n, A] were executed too."""
+        executed = actions[: self._execute]
+        return buffer.append(executed, by_model, self._schedule.scheduler.length)
+
+
+class ScheduledPolicy(PolicyWrapper):
+    """Before each query the scheduler looks at what was executed, and asks the policy or does not.
 
     Attributes:
       buffer: the episode's state.
@@ -49,47 +91,24 @@ class ScheduledPolicy(PolicyWrapper):
         """Wraps.
 
         Raises:
-          InputError: the robot's actions are no velocities of a hand.
+          InputError: as Generator.
         """
         super().__init__(policy, [schedule.name], execute)
-        kinds = policy.robot.action_kinds
-        if policy.robot.absolute or "translation" not in kinds:
-            raise InputError(
-                f"actions of robot '{policy.robot.name}'",
-                found=policy.robot.action_frame,
-                expected="relative motions of a hand, whose translation is a velocity",
-                fix="accelerate without sp_vla",
-            )
-        self._translation, self._held = kinds["translation"], list(kinds.get("gripper", ()))
-        self._low = np.array([dimension.low for dimension in policy.robot.action])
-        self._high = np.array([dimension.high for dimension in policy.robot.action])
-        self._schedule = schedule
+        self._generator = Generator(schedule, policy.robot, execute)
         self.start_episode()
 
     def start_episode(self) -> None:
         self.policy.start_episode()
-        self.buffer = ActionBuffer.empty(self.policy.robot.action_size)
+        self.buffer = self._generator.begin()
         self.asked: list[bool] = []
 
     def infer(self, observation: Mapping[str, Any]) -> np.ndarray:
-        actions, by_model = self._extrapolated(), False
-        if actions is None:
-            actions, by_model = self._asked(observation), True
+        actions = self._generator.propose(self.buffer)
+        by_model = actions is None
+        if by_model:
+            if len(self.buffer.actions):
+                observation = {**observation, "last_action": self.buffer.actions[-1]}
+            actions = self.policy.infer(observation)
         self.asked.append(by_model)
-        length = self._schedule.scheduler.length
-        self.buffer = self.buffer.append(actions[: self.execute], by_model, length)
+        self.buffer = self._generator.after(self.buffer, actions, by_model)
         return actions
-
-    def _asked(self, observation: Mapping[str, Any]) -> np.ndarray:
-        if len(self.buffer.actions):
-            observation = {**observation, "last_action": self.buffer.actions[-1]}
-        return self.policy.infer(observation)
-
-    def _extrapolated(self) -> np.ndarray | None:
-        """f32[execute, A], or None where the policy is to be asked."""
-        if not self._schedule.scheduler.may_skip(self.buffer, self._translation):
-            return None
-        actions = extrapolate(self.buffer.actions, self._schedule.strength, self.execute)
-        actions[:, self._held] = self.buffer.actions[-1, self._held]
-        inside = (actions >= self._low) & (actions <= self._high)
-        return actions.astype(np.float32) if inside.all() else None

@@ -3,50 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
-from semanticvla_jax.accelerate.adaptive import AdaptiveRatio
-from semanticvla_jax.accelerate.fastv import FastV
-from semanticvla_jax.accelerate.fopru import FoPru
-from semanticvla_jax.accelerate.layer_skipping import LayerSkipping
+from semanticvla_jax.accelerate.methods import read_methods
 from semanticvla_jax.accelerate.program import Program
-from semanticvla_jax.accelerate.prumerge import PruMerge
-from semanticvla_jax.accelerate.random_drop import RandomDrop
 from semanticvla_jax.accelerate.sp_vla import Schedule
-from semanticvla_jax.accelerate.sparsevlm import SparseVLM
-from semanticvla_jax.accelerate.spatio_semantic import SpatioSemantic
 from semanticvla_jax.accelerate.token_policy import TokenPolicy
-from semanticvla_jax.accelerate.visionzip import VisionZip
-from semanticvla_jax.accelerate.vla_cache import VLACache
-from semanticvla_jax.accelerate.vla_pruner import VLAPruner
-from semanticvla_jax.errors import InputError, choose
+from semanticvla_jax.errors import InputError
 from semanticvla_jax.policy import stack
 
-# name -> what it adds to a decoder of so many layers. Layers are the original's where the decoder
-# has them (32 layers), and in proportion or as near as there are in smaller ones.
-METHODS: dict[str, Callable[[int], tuple[Any, ...]]] = {
-    "vla_pruner": lambda depth: (VLAPruner(before=early(3, depth), watched=(depth - 1) // 2),),
-    "sp_vla": lambda depth: (SpatioSemantic(), Schedule()),
-    "sp_vla_tokens": lambda depth: (SpatioSemantic(),),
-    "sp_vla_schedule": lambda depth: (Schedule(),),
-    "random": lambda depth: (RandomDrop(),),
-    "fastv": lambda depth: (FastV(before=early(2, depth)),),
-    "sparsevlm": lambda depth: (SparseVLM().scaled(depth),),
-    "fopru": lambda depth: (FoPru(),),
-    "prumerge": lambda depth: (PruMerge(),),
-    "visionzip": lambda depth: (VisionZip(),),
-    "vla_cache": lambda depth: (VLACache(watched=(depth - 1) // 2),),
-    "efficient_vla": lambda depth: (LayerSkipping(),),
-    "adaptive": lambda depth: (AdaptiveRatio(),),
-}
 
+class Accelerated(NamedTuple):
+    """What methods make of a policy.
 
-def early(layer: int, depth: int) -> int:
-    """That layer, or the last there is; never the first, before which nothing was attended to."""
-    return max(1, min(layer, depth - 1))
+    policy: the policy, with fewer layers if a method leaves some out.
+    program: of its model, with the methods that choose tokens; None without any.
+    schedules: what goes around.
+    """
+
+    policy: Any
+    program: Program | None
+    schedules: tuple[Schedule, ...]
 
 
 def wrap(
@@ -62,7 +42,8 @@ def wrap(
 
     Args:
       policy: semanticvla_jax.policy.Policy.
-      methods: names in METHODS, or methods themselves, such as VLAPruner(drop=0.75).
+      methods: as methods.read_methods reads them, or methods themselves, such as
+        VLAPruner(drop=0.75).
       execute: actions of each chunk that the caller executes; None = all.
       typical: observations by which efficient_vla judges layers.
 
@@ -70,13 +51,44 @@ def wrap(
       InputError: an unknown name, two stages, or a method that does not suit the policy.
     """
     execute = policy.chunk if execute is None else execute
-    parts = _parts(policy, methods)
-    for part in parts:
+    depth, parts = policy.model.llm.depth, []
+    for method in methods:
+        parts += read_methods(method, depth) if isinstance(method, str) else [method]
+    policy, program, schedules = assemble(policy, parts, typical)
+    if program is not None:
+        policy = TokenPolicy(policy, program, execute)
+    for schedule in schedules:
+        policy = schedule.around(policy, execute)
+    return policy
+
+
+def assemble(
+    policy: Any, methods: Sequence[Any], typical: Sequence[Mapping[str, Any]] = ()
+) -> Accelerated:
+    """The parts, nothing compiled yet; arguments as of `wrap`, but methods themselves.
+
+    Raises:
+      InputError: as `wrap`.
+    """
+    check_composition(methods)
+    for part in methods:
         if hasattr(part, "reshape"):
             policy = _reshaped(policy, part, typical)
-    stages = [part for part in parts if hasattr(part, "combine")]
-    inside = [part for part in parts if hasattr(part, "cuts")]
-    around = [part for part in parts if hasattr(part, "around")]
+    inside = [part for part in methods if hasattr(part, "cuts")]
+    stages = [part for part in methods if hasattr(part, "combine")]
+    program = None
+    if stages or inside:
+        program = Program(policy.model, policy.params, *stages, methods=inside)
+    return Accelerated(policy, program, tuple(part for part in methods if hasattr(part, "around")))
+
+
+def check_composition(methods: Sequence[Any]) -> None:
+    """Raises InputError where methods do not go together, whatever the policy."""
+    stages = [part for part in methods if hasattr(part, "combine")]
+    inside = [part for part in methods if hasattr(part, "cuts")]
+    names = [part.name for part in methods]
+    if len(set(names)) < len(names):
+        raise InputError("accelerators", found=names, expected="each once", fix="name each once")
     if len(stages) > 1:
         raise InputError(
             "accelerators before the decoder",
@@ -91,20 +103,6 @@ def wrap(
             expected=f"{stages[0].name} alone",
             fix="name either it or the others",
         )
-    if stages or inside:
-        program = Program(policy.model, policy.params, *stages[:1], methods=inside)
-        policy = TokenPolicy(policy, program, execute)
-    for schedule in around:
-        policy = schedule.around(policy, execute)
-    return policy
-
-
-def _parts(policy: Any, methods: Sequence[Any]) -> list[Any]:
-    depth, parts = policy.model.llm.depth, []
-    for method in methods:
-        named = isinstance(method, str)
-        parts += choose(METHODS, method, "accelerator")(depth) if named else [method]
-    return parts
 
 
 def _reshaped(policy: Any, part: Any, typical: Sequence[Mapping[str, Any]]) -> Any:

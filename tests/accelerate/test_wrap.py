@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from unittest import mock
 
 import jax
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 
 from semanticvla_jax.accelerate.fastv import FastV
+from semanticvla_jax.accelerate.methods import METHODS, describe, read_methods
 from semanticvla_jax.accelerate.program import Program, fit
 from semanticvla_jax.accelerate.random_drop import RandomDrop
 from semanticvla_jax.accelerate.sp_vla import Schedule, ScheduledPolicy
 from semanticvla_jax.accelerate.spatio_semantic import SpatioSemantic
 from semanticvla_jax.accelerate.vla_pruner import VLAPruner
-from semanticvla_jax.accelerate.wrap import METHODS, wrap
+from semanticvla_jax.accelerate.wrap import wrap
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.policy import stack
 from tests.accelerate.policies import observation, policy
@@ -118,3 +120,20 @@ def test_what_does_not_go_together_is_refused():
     with pytest.raises(InputError, match="more than 3 layers"):
         wrap(plain, [FastV(before=3)])
     assert fit((3, 5, 9), 4) == 5 and fit((3, 5, 9), 10) == 9
+
+
+def test_settings_are_read_and_told():
+    pruner, tokens, schedule = read_methods(
+        "vla_pruner:drop=0.75:window=2:weighting=newest_heaviest, sp_vla", depth=2
+    )
+    assert (pruner.drop, pruner.window, pruner.before, pruner.watched) == (0.75, 2, 1, 0)
+    told = describe(pruner)
+    assert told["weighting"] == "newest_heaviest" and told["rows"] == "last_row"
+    assert json.loads(json.dumps(told)) == told
+    assert tokens == SpatioSemantic() and describe(schedule)["fastest"] == 0.5
+    (slower,) = read_methods("sp_vla_schedule:fastest=0.4:strength=1", depth=32)
+    assert slower.scheduler.fastest == 0.4 and slower.strength == 1.0
+    assert slower.scheduler.slowest == 0.2
+    for wrong in ("fastv:dorp=0.5", "fastv:drop=half", "fastv:rows=rank", "fastv:name=other"):
+        with pytest.raises(InputError, match="accelerator 'fastv'"):
+            read_methods(wrong, depth=4)
