@@ -117,26 +117,19 @@ class ActionCoupler(nn.Module):
 
     def states(self, llm: nn.Module, prefix: Prefix) -> dict[str, Any]:
         """One pass: sequence, hidden [B, S, d] and the action tokens' states [B, K, T, d]."""
-        built = self.assemble(llm.embed, *prefix)
+        built = self.assemble(*prefix)
         visual = slice(1, 1 + prefix.image_tokens.shape[1])
         landmarks = Landmarks(visual, built.start, self.tokens)
         hidden = llm(built.embeddings, built.mask, landmarks)
         states = self.read(hidden, built.start)
         return {"sequence": built, "hidden": hidden, "action_states": states}
 
-    def assemble(self, embed, image_tokens, state, prompt_ids, prompt_mask) -> Sequence:
-        """The decoder's input; arguments as in `Prefix`, behind `embed` (ids -> [..., d])."""
+    def assemble(self, image_tokens, state, language, prompt_mask) -> Sequence:
+        """The decoder's input; arguments as in `Prefix`."""
         proprioception = self.proprio_projector(state.astype(image_tokens.dtype))
         context = jnp.concatenate([image_tokens, proprioception[:, None]], axis=1)
-        embeddings, start = sequence.assemble(
-            embed,
-            context,
-            prompt_ids,
-            prompt_mask,
-            self.placeholders(proprioception),
-            self.bos_id,
-            self.stop_id,
-        )
+        placeholders = self.placeholders(proprioception)
+        embeddings, start = sequence.assemble(language, prompt_mask, context, placeholders)
         length = self.tokens + 1
         valid = jnp.arange(embeddings.shape[1])[None] < start[:, None] + length
         return Sequence(embeddings, valid, self.mask(valid, start, length), start)

@@ -1,8 +1,9 @@
 """Semantic-guided pruners: what a tower is told about the instruction, and what it hands on.
 
-A pruner offers two methods, so that any pruner can stand at either tower:
-  condition(language) -> (queries to append, modulations of the tower's blocks), each or None;
-  select(patches, queries, words, noise) -> Selection, where `words` are those of `Words`.
+A pruner offers three methods, so that any pruner can stand at either tower:
+  appended() -> tokens [Q, D] that the tower carries behind its patches, or None;
+  condition(language, words) -> Condition, what depends on the sentence alone;
+  select(patches, queries, words, noise) -> Selection, `words` being its Condition's.
 """
 
 from __future__ import annotations
@@ -39,6 +40,29 @@ class Words(NamedTuple):
     mask: jax.Array
 
 
+class Condition(NamedTuple):
+    """What sentences tell one tower and its pruner; every array has a leading [B].
+
+    modulations: (scale, shift) of each of the tower's blocks, each [B, D]; None: not modulated.
+    words: in the patches' space, for a pruner that compares them; None: it does not.
+    """
+
+    modulations: list[Modulation] | None = None
+    words: Words | None = None
+
+
+class SentenceBlind(nn.Module):
+    """A pruner that appends nothing and hears nothing."""
+
+    def appended(self) -> jax.Array | None:
+        """[Q, D] or None."""
+        return None
+
+    def condition(self, language: jax.Array, words: Words | None) -> Condition:
+        """language [B, d], the words -> what `select` and the tower are told."""
+        return Condition()
+
+
 def mean_without_pads(embeddings: jax.Array, valid: jax.Array) -> jax.Array:
     """[B, P, d], bool[B, P] -> [B, d], the mean of the valid positions."""
     weights = valid.astype(embeddings.dtype)[..., None]
@@ -72,7 +96,7 @@ def unit(x: jax.Array) -> jax.Array:
     return (x * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))).astype(x.dtype)
 
 
-class InstructionDrivenPruner(nn.Module):
+class InstructionDrivenPruner(SentenceBlind):
     """ID-Pruner (eq. 2-5; TextGuidedSampler): the instruction picks patches and gathers cues.
 
     S[i, j] = cosine of patch i and projected word j; hidden words get -1.
@@ -100,9 +124,9 @@ class InstructionDrivenPruner(nn.Module):
         widths = (self.width,) * self.text_layers
         self.text_projector = MLP(widths, self.activation, self.kernel_init, dense=self.dense)
 
-    def condition(self, language: jax.Array) -> tuple[None, None]:
-        """The tower itself runs as it is."""
-        return None, None
+    def condition(self, language: jax.Array, words: Words) -> Condition:
+        """The words in the patches' space; the tower itself runs as it is."""
+        return Condition(words=Words(self.text_projector(words.states), words.mask))
 
     def select(
         self,
@@ -111,8 +135,8 @@ class InstructionDrivenPruner(nn.Module):
         words: Words,
         noise: jax.Array | None,
     ) -> Selection:
-        """patches[n, N, D], words of the sentences, noise f32[n, N, M] or None."""
-        projected = per_image(self.text_projector(words.states), patches)
+        """patches[n, N, D], words in their space [B, M, D], noise f32[n, N, M] or None."""
+        projected = per_image(words.states, patches)
         similarity = jnp.einsum("nid,njd->nij", unit(patches), unit(projected)).astype(jnp.float32)
         if noise is not None:
             similarity = similarity + self.noise * noise
@@ -159,7 +183,7 @@ QUERY_INITIALIZERS = {
 }
 
 
-class SpatialAggregationPruner(nn.Module):
+class SpatialAggregationPruner(SentenceBlind):
     """SA-Pruner (eq. 6-7): aggregation tokens in a tower whose blocks the language modulates.
 
     Attributes:
@@ -188,26 +212,27 @@ class SpatialAggregationPruner(nn.Module):
         if self.film:
             self.films = [FiLM(self.width, self.kernel_init, self.dense) for _ in range(self.depth)]
 
-    def condition(self, language: jax.Array) -> tuple[jax.Array, list[Modulation] | None]:
-        """language[B, d] -> queries [Q, D] and (scale, shift) of each block, each [B, D]."""
-        return self.vision_queries, [film(language) for film in self.films] if self.film else None
+    def appended(self) -> jax.Array:
+        """The aggregation tokens [Q, D]."""
+        return self.vision_queries
+
+    def condition(self, language: jax.Array, words: Words | None) -> Condition:
+        """language[B, d] -> (scale, shift) of each block, each [B, D]."""
+        return Condition([film(language) for film in self.films] if self.film else None)
 
     def select(self, patches, queries, words, noise) -> Selection:
         """Only the aggregation tokens go on."""
         return Selection(anchors=queries, cues=queries[:, :0], details={})
 
 
-class KeepAll(nn.Module):
+class KeepAll(SentenceBlind):
     """No pruning: all patches go on."""
-
-    def condition(self, language: jax.Array) -> tuple[None, None]:
-        return None, None
 
     def select(self, patches, queries, words, noise) -> Selection:
         return Selection(anchors=patches, cues=patches[:, :0], details={})
 
 
-class ModulatedKeepAll(nn.Module):
+class ModulatedKeepAll(KeepAll):
     """No pruning, but the language modulates the tower's blocks (OpenVLA-OFT's FiLM option)."""
 
     width: int
@@ -218,12 +243,9 @@ class ModulatedKeepAll(nn.Module):
     def setup(self):
         self.films = [FiLM(self.width, self.kernel_init, self.dense) for _ in range(self.depth)]
 
-    def condition(self, language: jax.Array) -> tuple[None, list[Modulation]]:
+    def condition(self, language: jax.Array, words: Words | None) -> Condition:
         """language[B, d] -> (scale, shift) of each block, each [B, D]."""
-        return None, [film(language) for film in self.films]
-
-    def select(self, patches, queries, words, noise) -> Selection:
-        return Selection(anchors=patches, cues=patches[:, :0], details={})
+        return Condition([film(language) for film in self.films])
 
 
 class Pruners(nn.Module):
@@ -241,10 +263,22 @@ class Pruners(nn.Module):
     pooling: Callable[[jax.Array, jax.Array], jax.Array] = mean_without_pads
     pad_id: int = 1
 
-    def condition(self, embeddings: jax.Array, valid: jax.Array) -> dict[str, tuple]:
-        """Token embeddings [B, P, d], bool[B, P] -> {tower: (queries, modulations)}."""
-        language = self.pooling(embeddings, valid)
-        return {"siglip": self.siglip.condition(language), "dino": self.dino.condition(language)}
+    def condition(
+        self, embeddings: jax.Array, valid: jax.Array, text_ids: jax.Array
+    ) -> dict[str, Condition]:
+        """What sentences tell each tower.
+
+        Args:
+          embeddings: [B, P, d], of the language positions.
+          valid: bool[B, P].
+          text_ids: int32[B, M].
+        """
+        language, words = self.pooling(embeddings, valid), self.read(text_ids)
+        return {name: pruner.condition(language, words) for name, pruner in self._both()}
+
+    def appended(self) -> dict[str, jax.Array | None]:
+        """The tokens [Q, D] that each tower carries behind its patches."""
+        return {name: pruner.appended() for name, pruner in self._both()}
 
     def read(self, text_ids: jax.Array) -> Words | None:
         """int32[B, M] -> the words' states, once for all images and towers."""
@@ -256,7 +290,7 @@ class Pruners(nn.Module):
     def select(
         self,
         features: dict[str, tuple[jax.Array, jax.Array]],
-        text_ids: jax.Array,
+        conditions: dict[str, Condition],
         noise: jax.Array | None = None,
         train: bool = False,
     ) -> dict[str, Selection]:
@@ -264,20 +298,22 @@ class Pruners(nn.Module):
 
         Args:
           features: (patches [B I, N, D], queries [B I, Q, D]) of each tower.
-          text_ids: int32[B, M].
+          conditions: of each tower, for B sentences.
           noise: f32[B, I, N, M] ~ N(0, 1) to use in training instead of drawing from rng 'noise'.
           train: add noise.
         """
-        words = self.read(text_ids)
         selected = {}
-        for name, pruner in (("siglip", self.siglip), ("dino", self.dino)):
-            patches, queries = features[name]
+        for name, pruner in self._both():
+            (patches, queries), words = features[name], conditions[name].words
             drawn = None
             if train and getattr(pruner, "noise", 0):
-                shape = (*patches.shape[:2], text_ids.shape[1])
+                shape = (*patches.shape[:2], words.mask.shape[1])
                 drawn = self._noise(shape) if noise is None else noise.reshape(shape)
             selected[name] = pruner.select(patches, queries, words, drawn)
         return selected
+
+    def _both(self) -> tuple[tuple[str, nn.Module], ...]:
+        return ("siglip", self.siglip), ("dino", self.dino)
 
     def _noise(self, shape: tuple[int, ...]) -> jax.Array:
         return jax.random.normal(self.make_rng("noise"), shape)

@@ -17,7 +17,9 @@ from semanticvla_jax.models.layers import (
     weighted_values,
 )
 from semanticvla_jax.models.pruners import (
+    Condition,
     Selection,
+    SentenceBlind,
     Words,
     per_image,
     take_rows,
@@ -53,7 +55,7 @@ class QueryResampler(nn.Module):
         return queries + self.dense(self.width, kernel_init=self.kernel_init, name="out")(out)
 
 
-class QueryPruner(nn.Module):
+class QueryPruner(SentenceBlind):
     """`anchors` learned queries stand for the patches (SliME's compression).
 
     Attributes:
@@ -77,10 +79,6 @@ class QueryPruner(nn.Module):
         self.resampler = QueryResampler(
             self.gathered, self.width, self.heads, self.kernel_init, self.dense, self.param_dtype
         )
-
-    def condition(self, language: jax.Array) -> tuple[None, None]:
-        """The tower itself runs as it is."""
-        return None, None
 
     def select(self, patches, queries, words, noise) -> Selection:
         """All gathered tokens go on."""
@@ -106,10 +104,14 @@ class RoutedQueryPruner(QueryPruner):
         widths = (self.width, self.width)
         self.text_projector = MLP(widths, kernel_init=self.kernel_init, dense=self.dense)
 
+    def condition(self, language: jax.Array, words: Words) -> Condition:
+        """The words in the patches' space."""
+        return Condition(words=Words(self.text_projector(words.states), words.mask))
+
     def select(self, patches: jax.Array, queries, words: Words, noise) -> Selection:
-        """patches[n, N, D], words of the sentences."""
+        """patches[n, N, D], words in their space."""
         gathered = self.resampler(patches)
-        projected = per_image(self.text_projector(words.states), patches)
+        projected = per_image(words.states, patches)
         similarity = jnp.einsum("nqd,njd->nqj", unit(gathered), unit(projected))
         visible = per_image(words.mask, patches)[:, None].astype(similarity.dtype)
         scores = (similarity * visible).sum(2) / visible.sum(2)

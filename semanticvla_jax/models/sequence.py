@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -13,12 +12,13 @@ class Prefix(NamedTuple):
     """What the decoder is told before the actions.
 
     image_tokens: [B, V, d], all images in order; state: f32[B, Q] normalised proprioception;
-    prompt_ids: int32[B, P], right padded, without BOS; prompt_mask: bool[B, P].
+    language: [B, P + 2, d], embeddings of BOS, the right padded prompt and the stop token;
+    prompt_mask: bool[B, P].
     """
 
     image_tokens: jax.Array
     state: jax.Array
-    prompt_ids: jax.Array
+    language: jax.Array
     prompt_mask: jax.Array
 
 
@@ -93,13 +93,7 @@ def language_ids(prompt_ids: jax.Array, prompt_mask: jax.Array, bos_id: int, sto
 
 
 def assemble(
-    embed: Callable[[jax.Array], jax.Array],
-    context: jax.Array,
-    prompt_ids: jax.Array,
-    prompt_mask: jax.Array,
-    block: jax.Array,
-    bos_id: int,
-    stop_id: int,
+    language: jax.Array, prompt_mask: jax.Array, context: jax.Array, block: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """[BOS][context][prompt][block][stop][pads] of each sample.
 
@@ -107,29 +101,29 @@ def assemble(
     equals its unpadded computation.
 
     Args:
-      embed: token ids int32[...] -> [..., d].
-      context: [B, C, d], image tokens and proprioception.
-      prompt_ids: int32[B, P], right padded.
+      language: [B, P + 2, d], embeddings of the positions that `language_ids` lists.
       prompt_mask: bool[B, P].
+      context: [B, C, d], image tokens and proprioception.
       block: [B or 1, T, d] action tokens.
 
     Returns:
       (embeddings [B, 1 + C + P + T + 1, d], row of the first action token int32[B]).
     """
     batch, dtype = context.shape[0], context.dtype
-    size, tokens = prompt_ids.shape[1], block.shape[1]
+    size, tokens = prompt_mask.shape[1], block.shape[1]
+    language = language.astype(dtype)
     lengths = prompt_mask.sum(1).astype(jnp.int32)
     offset = jnp.arange(size + tokens + 1)[None] - lengths[:, None]
     source = jnp.where(offset < 0, offset, offset - tokens - 1) + lengths[:, None]
-    ids = jnp.take_along_axis(prompt_ids, jnp.clip(source, 0, size - 1), axis=1)
-    tail = embed(jnp.where(offset == tokens, stop_id, ids)).astype(dtype)
+    row = jnp.where(offset == tokens, size + 1, 1 + jnp.clip(source, 0, size - 1))
+    tail = jnp.take_along_axis(language, row[..., None], axis=1)
     if tokens:
         block = jnp.broadcast_to(block.astype(dtype), (batch, *block.shape[1:]))
         index = jnp.clip(offset, 0, tokens - 1)[..., None]
         is_action = ((offset >= 0) & (offset < tokens))[..., None]
         tail = jnp.where(is_action, jnp.take_along_axis(block, index, axis=1), tail)
-    bos = embed(jnp.full((batch, 1), bos_id, jnp.int32)).astype(dtype)
-    return jnp.concatenate([bos, context, tail], axis=1), 1 + context.shape[1] + lengths
+    whole = jnp.concatenate([language[:, :1], context, tail], axis=1)
+    return whole, 1 + context.shape[1] + lengths
 
 
 def take_rows(x: jax.Array, first: jax.Array, count: int) -> jax.Array:

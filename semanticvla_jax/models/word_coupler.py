@@ -93,7 +93,7 @@ class WordCoupler(nn.Module):
 
     def decode(self, llm: nn.Module, head: nn.Module, prefix: Prefix) -> tuple[jax.Array, dict]:
         """Normalised actions f32[B, K, A], and details: words int32[B, K T], passes int32[]."""
-        embeddings, start = self._assemble(llm, prefix, prefix.image_tokens[:, :0])
+        embeddings, start = _assemble(prefix, prefix.image_tokens[:, :0])
         embeddings = embeddings[:, :-1]  # no stop token yet
         visual = slice(1, 1 + prefix.image_tokens.shape[1])
         last, reading = llm.prefill(embeddings, Landmarks(visual, start), self.tokens)
@@ -117,7 +117,7 @@ class WordCoupler(nn.Module):
           weights: f32[A] of their dimensions; the stop token has 1.
         """
         words = head.encode(targets).reshape(targets.shape[0], -1)
-        embeddings, start = self._assemble(llm, prefix, llm.embed(words))
+        embeddings, start = _assemble(prefix, llm.embed(words))
         valid = jnp.arange(embeddings.shape[1])[None] < start[:, None] + self.tokens + 1
         mask = sequence.causal_mask(valid, start, self.tokens)
         visual = slice(1, 1 + prefix.image_tokens.shape[1])
@@ -129,11 +129,9 @@ class WordCoupler(nn.Module):
         per_word = jnp.append(jnp.tile(head.in_word_order(weights), self.chunk), 1.0)
         return jnp.mean(surprise * per_word), self._actions(head, logits[:, :-1].argmax(-1))
 
-    def _assemble(self, llm, prefix: Prefix, block) -> tuple[jax.Array, jax.Array]:
-        prompt = prefix.prompt_ids, prefix.prompt_mask
-        return sequence.assemble(
-            llm.embed, prefix.image_tokens, *prompt, block, self.bos_id, self.stop_id
-        )
-
     def _actions(self, head, words: jax.Array) -> jax.Array:
         return head.decode(words.reshape(-1, self.chunk, self.tokens_per_step))
+
+
+def _assemble(prefix: Prefix, block: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return sequence.assemble(prefix.language, prefix.prompt_mask, prefix.image_tokens, block)

@@ -73,8 +73,9 @@ def embed(ids):
 @jit
 def assemble(prompt, mask):
     images = jnp.full((len(prompt), 3, 2), 50.0)
-    args = embed, images, jnp.ones((len(prompt), 1)), prompt, mask
     m = module()
+    ids, _ = sequence.language_ids(prompt, mask, m.bos_id, m.stop_id)
+    args = images, jnp.ones((len(prompt), 1)), embed(ids), mask
     params = m.init(jax.random.key(0), *args, method="assemble")
     return m.apply(params, *args, method="assemble")
 

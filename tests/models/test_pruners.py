@@ -137,10 +137,12 @@ def test_pooling_with_and_without_pads():
 def test_film_is_two_linear_maps_per_block():
     module = pruners.SpatialAggregationPruner(width=2, depth=3, queries=4)
     language = jnp.array([[1.0, 2.0]])
-    params = module.init(jax.random.key(0), language, method="condition")["params"]
+    params = module.init(jax.random.key(0), language, None, method="condition")["params"]
     assert set(params) == {"queries", "films_0", "films_1", "films_2"}
     assert abs(float(params["queries"].std()) - 1) < 0.6
     params["films_1"]["scale"] = {"kernel": jnp.array([[1.0, 0], [0, 1]]), "bias": jnp.ones(2)}
-    queries, modulations = module.apply({"params": params}, language, method="condition")
-    assert queries.shape == (4, 2) and len(modulations) == 3
+    told = module.apply({"params": params}, language, None, method="condition")
+    assert module.apply({"params": params}, method="appended").shape == (4, 2)
+    assert told.words is None and len(told.modulations) == 3
+    modulations = told.modulations
     np.testing.assert_array_equal(modulations[1][0], [[2, 3]])

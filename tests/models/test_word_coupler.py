@@ -39,15 +39,14 @@ def test_bins_are_half_a_bin_wide_at_most(values):
     np.testing.assert_array_less(np.abs(decoded - np.clip(values, -1, 1)), 1 / 255 + 1e-6)
 
 
-def prefix(llm_width: int) -> Prefix:
-    """Prompts of different lengths."""
+def prefix(m) -> Prefix:
+    """What a bound model's decoder is told; prompts of different lengths."""
     rng = np.random.default_rng(0)
-    return Prefix(
-        image_tokens=jnp.asarray(rng.normal(size=(2, 5, llm_width)), jnp.float32),
-        state=jnp.zeros((2, 8)),
-        prompt_ids=jnp.asarray(rng.integers(3, 40, (2, 6))),
-        prompt_mask=jnp.arange(6)[None] < jnp.array([[6], [3]]),
-    )
+    image_tokens = jnp.asarray(rng.normal(size=(2, 5, m.llm.width)), jnp.float32)
+    prompt_mask = jnp.arange(6)[None] < jnp.array([[6], [3]])
+    prompt = jnp.asarray(rng.integers(3, 40, (2, 6))), prompt_mask
+    ids, _ = sequence.language_ids(*prompt, m.coupler.bos_id, m.coupler.stop_id)
+    return Prefix(image_tokens, jnp.zeros((2, 8)), m.llm.embed(ids), prompt_mask)
 
 
 def models():
@@ -65,28 +64,29 @@ def models():
 
 def test_words_equal_a_greedy_search_without_memory_and_the_fixed_point_equals_both():
     autoregressive, fixed_point, params = models()
-    given_ = prefix(16)
 
-    def decode(m, p):
-        return m.coupler.decode(m.llm, m.head, p)
+    def decode(m):
+        return m.coupler.decode(m.llm, m.head, prefix(m))
 
-    def next_word(m, p, words):
+    def next_word(m, words):
         """Greedy next word behind `words`, from a complete pass."""
-        embeddings, start = m.coupler._assemble(m.llm, p, m.llm.embed(words))
+        told = prefix(m)
+        language = told.language, told.prompt_mask
+        embeddings, start = sequence.assemble(*language, told.image_tokens, m.llm.embed(words))
         valid = jnp.arange(embeddings.shape[1])[None] < start[:, None] + words.shape[1]
         hidden = m.llm(embeddings, sequence.causal_mask(valid, start, 0))
         row = sequence.take_rows(hidden, start - 1 + words.shape[1], 1)
         return m.llm.logits(row)[:, 0].argmax(-1)
 
-    actions, details = jit(lambda: autoregressive.apply(params, given_, method=decode))()
+    actions, details = jit(lambda: autoregressive.apply(params, method=decode))()
     words = jnp.zeros((2, 0), int)
     for _ in range(14):
-        word = autoregressive.apply(params, given_, words, method=next_word)
+        word = autoregressive.apply(params, words, method=next_word)
         words = jnp.concatenate([words, word[:, None]], axis=1)
     np.testing.assert_array_equal(details["words"], words)
     assert len(np.unique(words)) > 3 and details["passes"] == 13
 
-    same, quick = jit(lambda: fixed_point.apply(params, given_, method=decode))()
+    same, quick = jit(lambda: fixed_point.apply(params, method=decode))()
     np.testing.assert_array_equal(quick["words"], words)
     np.testing.assert_array_equal(same, actions)
     assert 1 <= quick["passes"] <= 13

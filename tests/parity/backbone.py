@@ -70,8 +70,8 @@ def check_exchange(case: Golden, precision: Precision) -> list[Quantity]:
 
     def compute(m):
         conditions = {
-            "dino": m.pruners.dino.condition(language.astype(m.dino.dtype)),
-            "siglip": (None, None),
+            "dino": m.pruners.dino.condition(language.astype(m.dino.dtype), None),
+            "siglip": pruners.Condition(),
         }
         features, exchanges = m.encode({"dino": dino, "siglip": siglip}, conditions)
         kept = features["dino"][1] if features["dino"][1].shape[1] else features["dino"][0]
@@ -114,10 +114,11 @@ def run_backbone(case: Golden, precision: Precision, given: Choices | None) -> d
 
     def compute(m):
         embeddings = jnp.asarray(language, m.llm.dtype)
-        conditions = m.pruners.condition(embeddings, jnp.ones(embeddings.shape[:2], bool))
+        valid = jnp.ones(embeddings.shape[:2], bool)
+        conditions = m.pruners.condition(embeddings, valid, text_ids)
         features, _ = m.encode({"dino": dino, "siglip": siglip}, conditions)
         with following(given):
-            selected = m.pruners.select(features, text_ids)
+            selected = m.pruners.select(features, conditions)
         details = selected["siglip"].details
         found = {
             "dino_tokens": features["dino"][1],

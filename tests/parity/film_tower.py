@@ -29,8 +29,8 @@ def check(case: Golden, precision: Precision) -> list[Quantity]:
     language = case.inputs["average_language_embedding"]
 
     def compute(m):
-        queries, modulations = m.pruners.dino.condition(language.astype(m.dino.dtype))
-        tokens = [m.dino.embed(pixels, queries)]
+        modulations = m.pruners.dino.condition(language.astype(m.dino.dtype), None).modulations
+        tokens = [m.dino.embed(pixels, m.pruners.dino.appended())]
         for i in range(m.dino.depth):
             tokens.append(m.dino.run(tokens[-1], i, i + 1, modulations))
         plain = m.dino.run(m.dino.embed(pixels), 0, m.dino.depth - 1, modulations)

@@ -61,6 +61,7 @@ def run(case: Golden, precision: Precision, given: Choices | None) -> dict:
     def compute(m):
         words = m.pruners.read(ids)
         found = {"text_last_hidden_state": words.states, "attention_mask": words.mask}
+        words = m.pruners.siglip.condition(None, words).words
         with following(given):
             plain, noisy = (
                 m.pruners.siglip.select(patches, patches[:, :0], words, drawn)

@@ -38,7 +38,8 @@ class FromPixels:
         assert method == "supervise"
 
         def supervise(m, batch, weights):
-            prefix, _ = m.observe(batch["dino"], batch["siglip"], batch, train=True)
+            instruction = m.understand(batch)
+            prefix, _ = m.observe(batch["dino"], batch["siglip"], instruction, batch, train=True)
             return m.coupler.supervise(m.llm, m.head, prefix, batch["actions"], weights)
 
         return self.model.apply(variables, batch, weights, rngs=rngs, method=supervise)

@@ -18,7 +18,7 @@ from unittest import mock
 from configs import options
 from semanticvla_jax.data import images
 from semanticvla_jax.data.normalization import Statistics
-from semanticvla_jax.models import build, heads, llama_layer, pruners, semanticvla
+from semanticvla_jax.models import build, heads, llama_layer, pruners
 from semanticvla_jax.models.coupler import ActionCoupler
 from semanticvla_jax.models.fusers import HierarchicalFuser, ResidualDenseFuser, SparseFuser
 from semanticvla_jax.models.layers import Block
@@ -207,11 +207,11 @@ TRAPS = (
     ),
     Trap(
         "FiLM's mean without pads and stop",
-        "pooling, semanticvla.language_ids",
+        "pooling",
         "e_",
         both(
             configured("pruners", pooling={"name": "mean_without_pads"}),
-            replaced(semanticvla, "language_ids", wrong.without_stop_token),
+            part("pooling", "mean_without_pads", wrong.without_stop_token),
         ),
         "FiLM mean without pads and stop",
     ),

@@ -55,9 +55,8 @@ class WholeModel:
 
 def observe(m, batch: Mapping[str, Any], given: Choices | None = None) -> tuple[jax.Array, dict]:
     """Loss of a batch with `dino` and `siglip` pixels, and every state on the way."""
-    ids, valid = language_ids(
-        batch["prompt_ids"], batch["prompt_mask"], m.coupler.bos_id, m.coupler.stop_id
-    )
+    prompt = batch["prompt_ids"], batch["prompt_mask"]
+    ids, valid = language_ids(*prompt, m.coupler.bos_id, m.coupler.stop_id)
     language = m.pruners.pooling(m.llm.embed(ids), valid)
     with following(given):
         actions, details = m.from_pixels(batch["dino"], batch["siglip"], batch)

@@ -74,11 +74,7 @@ def pads_not_hidden(original):
 
 
 def without_stop_token(original):
-    def language_ids(*args):
-        ids, valid = original(*args)
-        return ids[:, :-1], valid[:, :-1]
-
-    return language_ids
+    return lambda embeddings, valid: original(embeddings[:, :-1], valid[:, :-1])
 
 
 def cues_behind_anchors(original):
@@ -97,8 +93,8 @@ def anchors_swapped(original):
 
 
 def state_first(original):
-    def assemble(self, embed, image_tokens, *rest):
-        built = original(self, embed, image_tokens, *rest)
+    def assemble(self, image_tokens, *rest):
+        built = original(self, image_tokens, *rest)
         bos, images_, state, tail = jnp.split(
             built.embeddings, [1, 1 + image_tokens.shape[1], 2 + image_tokens.shape[1]], axis=1
         )
