@@ -54,7 +54,8 @@ def wrap(
     depth, parts = policy.model.llm.depth, []
     for method in methods:
         parts += read_methods(method, depth) if isinstance(method, str) else [method]
-    policy, program, schedules = assemble(policy, parts, typical)
+    inputs = [policy.prepare(observation) for observation in typical]
+    policy, program, schedules = assemble(policy, parts, inputs)
     if program is not None:
         policy = TokenPolicy(policy, program, execute)
     for schedule in schedules:
@@ -65,7 +66,12 @@ def wrap(
 def assemble(
     policy: Any, methods: Sequence[Any], typical: Sequence[Mapping[str, Any]] = ()
 ) -> Accelerated:
-    """The parts, nothing compiled yet; arguments as of `wrap`, but methods themselves.
+    """The parts, nothing compiled yet.
+
+    Args:
+      policy: semanticvla_jax.policy.Policy.
+      methods: themselves.
+      typical: the model's inputs, without a batch axis, by which efficient_vla judges layers.
 
     Raises:
       InputError: as `wrap`.
@@ -112,10 +118,9 @@ def _reshaped(policy: Any, part: Any, typical: Sequence[Mapping[str, Any]]) -> A
             f"observations for accelerator '{part.name}'",
             found="none",
             expected="some that are typical of the task",
-            fix="pass typical=[observation, ...]",
+            fix="pass some (typical=..., or --typical DATASET)",
         )
-    batch = stack([policy.prepare(observation) for observation in typical])
-    model, params = part.reshape(policy.model, policy.params, batch)
+    model, params = part.reshape(policy.model, policy.params, stack(typical))
 
     @jax.jit
     def forward(params, batch):

@@ -22,6 +22,8 @@ class Asked:
       seconds: the answer took, waiting for others included, rendering excluded.
       render_seconds: the images took.
       batch: queries that were answered together.
+      by_model: whether the policy was asked at all; else its actions were extrapolated.
+      kept, slots: of an accelerated policy: see accelerate.turns.Outcome.
       inputs, chunk, details, words: what the policy was given, f32[K, 7] all that it answered in
         the controller's units, its intermediates and the words it read, where they are kept.
     """
@@ -34,6 +36,9 @@ class Asked:
     chunk: np.ndarray | None = None
     details: dict[str, Any] | None = None
     words: list[str] | None = None
+    by_model: bool = True
+    kept: np.ndarray | None = None
+    slots: tuple[int, ...] | None = None
 
 
 class Agent(Protocol):
@@ -55,7 +60,11 @@ class Agent(Protocol):
 
 
 class PolicyAgent:
-    """Asks a policy, executes the first `execute` actions of its chunk, then asks again."""
+    """Asks a policy, executes the first `execute` actions of its chunk, then asks again.
+
+    Attributes:
+      last_action: f[7] executed before the next query; None at an episode's begin.
+    """
 
     def __init__(self, interface, execute: int | None, sentence: str | None, ask: Ask):
         """Asks by `ask`.
@@ -82,15 +91,19 @@ class PolicyAgent:
 
     def start_episode(self, env: LiberoEnv, instruction: str) -> None:
         self.instruction = self.sentence or instruction
+        self.last_action: np.ndarray | None = None
+        self._memory: tuple[np.ndarray, ...] | None = None
 
     def act(self, env: LiberoEnv, step: int) -> tuple[np.ndarray, Asked]:
         began = time.perf_counter()
         observation = {**env.observe(), "instruction": self.instruction}
         rendered = time.perf_counter()
         inputs = self.interface.prepare(observation)
-        answer = self._ask(Query(inputs, self.explain))
+        answer = self._ask(Query(inputs, self.explain, self.last_action, self._memory))
         actions = self.interface.finish(answer.actions)
         asked = Asked(step, time.perf_counter() - rendered, rendered - began, answer.batch)
+        asked.kept, asked.slots = answer.kept, answer.slots
+        self._memory, self.last_action = answer.memory, actions[self.execute - 1]
         if self.explain:
             asked.inputs, asked.chunk, asked.details = inputs, actions, answer.details
             asked.words = self.interface.words(inputs["text_ids"])

@@ -36,6 +36,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="untrained: the checkpoint's architecture with fresh parameters",
     )
     add("--execute", type=int, help="actions per query; default: the whole chunk")
+    add(
+        "--accelerate",
+        default="",
+        help="methods and settings, such as vla_pruner:drop=0.75,sp_vla; docs/accelerators.md",
+    )
+    add("--typical", help="demonstrations for efficient_vla; default: those of the training")
     add("--sentence", help="said to the policy instead of the task's own, to see if it listens")
     add = parser.add_argument_group("what").add_argument
     add("--suite", required=True, help="one or several, separated by commas")
@@ -117,4 +123,6 @@ def chosen_policy(arguments: argparse.Namespace) -> Contestant:
         execute=arguments.execute,
         sentence=arguments.sentence,
         sizes=check_sizes(sizes) if sizes else None,
+        accelerate=arguments.accelerate,
+        typical=arguments.typical,
     )

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.evaluation.agents import Agent, ExpertAgent, PolicyAgent
+from semanticvla_jax.evaluation.accelerated import scheduled_agent
+from semanticvla_jax.evaluation.agents import Agent, ExpertAgent
 from semanticvla_jax.evaluation.served import Ask, ServedPolicy, load_served
 from semanticvla_jax.interface import read_interface
 
@@ -41,6 +42,8 @@ def checkpoint_policy(
     execute: int | None = None,
     sentence: str | None = None,
     sizes: Sequence[int] | None = None,
+    accelerate: str = "",
+    typical: str | None = None,
 ) -> Contestant:
     """The policy of a training run.
 
@@ -52,9 +55,11 @@ def checkpoint_policy(
       execute: actions per query; default: the whole chunk.
       sentence: said instead of each task's own.
       sizes: batch sizes; None: one that suits the device.
+      accelerate: accelerators, as accelerate.methods reads them; empty: none.
+      typical: demonstrations for accelerators that want some; default: what it was trained on.
 
     Raises:
-      InputError: no such checkpoint or dataset, or `execute` is out of range.
+      InputError: no such checkpoint, dataset or accelerator, or `execute` is out of range.
     """
     from semanticvla_jax.training.checkpoints import open_for_reading
 
@@ -62,22 +67,50 @@ def checkpoint_policy(
     meta = checkpoints.read_meta(step)
     checkpoints.close()
     digest = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
+    methods = _accelerators(accelerate, meta)
     label = "untrained" if untrained else "checkpoint"
     interface = read_interface(meta, label, dataset)
-    make_agent = functools.partial(PolicyAgent, interface, execute, sentence)
+    schedules = tuple(method for method in methods if hasattr(method, "around"))
+    make_agent = functools.partial(scheduled_agent, interface, execute, sentence, schedules)
     make_agent(_nobody)  # bad arguments are told before anything starts
     identity = {
-        "policy": label,
+        "policy": "+".join([label, *filter(None, accelerate.replace(" ", "").split(","))]),
         "checkpoint_step": step,
         "checkpoint_digest": digest.hexdigest()[:12],
         "execute": execute,
         "dataset": dataset,
         **({"sentence": sentence} if sentence else {}),
+        **({"accelerate": _settings(methods)} if methods else {}),
     }
     make_policy = functools.partial(
-        load_served, os.path.abspath(checkpoint), step, dataset, untrained, sizes
+        load_served,
+        os.path.abspath(checkpoint),
+        step,
+        dataset,
+        untrained,
+        sizes,
+        accelerate,
+        typical and os.path.abspath(typical),
     )
     return Contestant(identity, make_agent, make_policy)
+
+
+def _accelerators(text: str, meta: dict[str, Any]) -> tuple[Any, ...]:
+    """Of a checkpoint's policy; what does not go together is told before anything starts."""
+    if not text:
+        return ()
+    from semanticvla_jax.accelerate.methods import read_methods
+    from semanticvla_jax.accelerate.wrap import check_composition
+
+    methods = read_methods(text, meta["config"]["model"]["llm"]["depth"])
+    check_composition(methods)
+    return methods
+
+
+def _settings(methods: Sequence[Any]) -> list[dict[str, Any]]:
+    from semanticvla_jax.accelerate.methods import describe
+
+    return [describe(method) for method in methods]
 
 
 def no_checkpoint() -> InputError:

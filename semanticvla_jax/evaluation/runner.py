@@ -130,18 +130,30 @@ class EpisodeRunner:
 def _result(episode: Episode, built: float) -> dict[str, Any]:
     """The row's outcome and times.
 
-    actions_digest tells whether two runs did exactly the same. Per query: latency_ms, the policy's
-    answer including its queue; render_ms; batch, how many were answered together.
+    actions_digest tells whether two runs did exactly the same. calls: how often the policy was
+    asked. Per call: latency_ms, the policy's answer including its queue; render_ms; batch, how many
+    were answered together. With accelerators also, per call, tokens (image tokens that got through)
+    and slots; and of each time that actions were extrapolated instead, skipped_ms.
     """
+    calls = [query for query in episode.queries if query.by_model]
+    skipped = [query for query in episode.queries if not query.by_model]
+    accelerated: dict[str, Any] = {}
+    if any(query.kept is not None for query in calls):
+        accelerated["tokens"] = [int(query.kept.sum()) for query in calls]
+        accelerated["slots"] = [list(query.slots) for query in calls]
+    if skipped:
+        accelerated["skipped_ms"] = [round(1000 * query.seconds, 3) for query in skipped]
     return {
         "status": "ok",
         "success": episode.success,
         "steps": episode.steps,
         "actions_digest": hashlib.sha256(episode.actions.tobytes()).hexdigest()[:12],
         "instruction": episode.instruction,
-        "latency_ms": [round(1000 * query.seconds, 2) for query in episode.queries],
-        "render_ms": [round(1000 * query.render_seconds, 2) for query in episode.queries],
-        "batch": [query.batch for query in episode.queries],
+        "calls": len(calls),
+        "latency_ms": [round(1000 * query.seconds, 2) for query in calls],
+        "render_ms": [round(1000 * query.render_seconds, 2) for query in calls],
+        "batch": [query.batch for query in calls],
+        **accelerated,
         "build_seconds": round(built, 2),
         "reset_seconds": round(episode.reset_seconds, 3),
     }

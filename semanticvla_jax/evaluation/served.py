@@ -15,10 +15,19 @@ Inputs = dict[str, np.ndarray]
 
 
 class Query(NamedTuple):
-    """Model inputs of one observation; `explain` asks for the model's intermediates too."""
+    """One question; whoever answers it needs to know nothing else.
+
+    Attributes:
+      inputs: the model's, of one observation.
+      explain: asks for the model's intermediates too.
+      last_action: f[A] executed before, in the controller's units; None at an episode's begin.
+      memory: what the last answer said to remember; None at an episode's begin.
+    """
 
     inputs: Inputs
     explain: bool = False
+    last_action: np.ndarray | None = None
+    memory: tuple[np.ndarray, ...] | None = None
 
 
 class Answer(NamedTuple):
@@ -28,11 +37,16 @@ class Answer(NamedTuple):
       actions: f32[K, A], normalised.
       batch: how many queries were answered together.
       details: the model's intermediates, nested dicts of arrays without the batch axis, if asked.
+      memory: for the episode's next query; None where a policy remembers nothing.
+      kept, slots: of an accelerated policy: see accelerate.turns.Outcome.
     """
 
     actions: np.ndarray
     batch: int
     details: dict[str, Any] | None = None
+    memory: tuple[np.ndarray, ...] | None = None
+    kept: np.ndarray | None = None
+    slots: tuple[int, ...] | None = None
 
 
 Ask = Callable[[Query], Answer]
@@ -54,20 +68,23 @@ class ServedPolicy:
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """One answer per query, at most `max(sizes)`."""
+        answers = self._act(queries)
+        if not any(query.explain for query in queries):
+            return answers
+        explained = self._policy.explain(self._policy.params, self._batch(queries))
+        return [
+            answer._replace(details=_row(explained, index)) if query.explain else answer
+            for index, (query, answer) in enumerate(zip(queries, answers, strict=True))
+        ]
+
+    def _act(self, queries: Sequence[Query]) -> list[Answer]:
+        actions = np.asarray(self._policy.forward(self._policy.params, self._batch(queries)))
+        return [Answer(actions[index], len(queries)) for index in range(len(queries))]
+
+    def _batch(self, queries: Sequence[Query]) -> Inputs:
         from semanticvla_jax.policy import stack
 
-        batch = stack(padded([query.inputs for query in queries], self.sizes))
-        actions = np.asarray(self._policy.forward(self._policy.params, batch))
-        details = [None] * len(queries)
-        if any(query.explain for query in queries):
-            explained = self._policy.explain(self._policy.params, batch)
-            details = [
-                _row(explained, index) if query.explain else None
-                for index, query in enumerate(queries)
-            ]
-        return [
-            Answer(actions[index], len(queries), details[index]) for index in range(len(queries))
-        ]
+        return stack(padded([query.inputs for query in queries], self.sizes))
 
 
 def _row(tree: dict, index: int) -> dict[str, Any]:
@@ -83,6 +100,8 @@ def load_served(
     dataset: str | None,
     untrained: bool,
     sizes: Sequence[int] | None,
+    accelerate: str = "",
+    typical: str | None = None,
 ) -> ServedPolicy:
     """The policy of a checkpoint, ready to serve at `sizes`, or at one that suits the device.
 
@@ -93,7 +112,16 @@ def load_served(
     from semanticvla_jax.policy import load_policy
 
     policy = load_policy(checkpoint, step=step, dataset=dataset, untrained=untrained)
-    return ServedPolicy(policy, sizes or ((1,) if jax.default_backend() == "cpu" else (16,)))
+    sizes = sizes or ((1,) if jax.default_backend() == "cpu" else (16,))
+    if not accelerate:
+        return ServedPolicy(policy, sizes)
+    from semanticvla_jax.accelerate.load import load_accelerated
+    from semanticvla_jax.evaluation.accelerated import AcceleratedPolicy
+
+    accelerated = load_accelerated(policy, accelerate, checkpoint, step, typical)
+    if accelerated.program is None:
+        return ServedPolicy(accelerated.policy, sizes)
+    return AcceleratedPolicy(accelerated.policy, accelerated.program, sizes)
 
 
 def serve(connection, make_policy: Callable[[], Any]) -> None:

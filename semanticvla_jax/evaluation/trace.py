@@ -2,7 +2,7 @@
 
 Always:
   actions f32[T, 7]: executed, in the controller's units.
-  query_steps int32[Q]: how many steps had been made at each query.
+  query_steps int32[Q]: how many steps had been made at each query; extrapolations are none.
   success bool, instruction str.
 
 Where a policy was asked, Q times, with I cameras, N patches per image, M words:
@@ -17,6 +17,7 @@ As far as the model has such parts (ID-Pruner, SA-Pruner; lower-precision copies
   siglip_kept_patches int16[Q, I, h]: indices of the patches that go on (language to vision).
   siglip_cue_words int16[Q, I, k], siglip_cue_attention f16[Q, I, N, k]: chosen words, and which
     patches their cues are made of (vision to language).
+  kept_tokens bool[Q, V]: image tokens that got through, where the policy is accelerated.
   dino_query_attention f16[Q, I, A, N]: of the aggregation tokens to the patches in the last block,
     mean over heads; what a row lacks to 1 went to other tokens.
 """
@@ -55,7 +56,7 @@ def write_trace(path: Path, episode: Episode) -> None:
 
 def trace_arrays(episode: Episode) -> dict[str, np.ndarray]:
     """The entries of the module's docstring."""
-    queries = episode.queries
+    queries = [query for query in episode.queries if query.by_model]
     arrays = {
         "actions": episode.actions,
         "query_steps": np.array([query.step for query in queries], np.int32),
@@ -73,6 +74,8 @@ def _seen(queries: Sequence[Asked]) -> dict[str, np.ndarray]:
     }
     arrays["chunks"] = np.stack([query.chunk for query in queries])
     arrays["words"] = np.array(queries[0].words)
+    if queries[0].kept is not None:
+        arrays["kept_tokens"] = np.stack([query.kept for query in queries])
     for tower in TOWERS:
         for name in DETAILS:
             found = [_find(query.details, tower, name) for query in queries]
