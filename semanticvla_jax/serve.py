@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import logging
 import os
 import signal
@@ -18,8 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from semanticvla_jax.errors import InputError, exit_on_input_error
+from semanticvla_jax.serving.accelerated import AcceleratedPolicy
 from semanticvla_jax.serving.options import ServerOptions
-from semanticvla_jax.serving.served_policy import ServablePolicy
+from semanticvla_jax.serving.served_policy import BatchedPolicy, ServablePolicy
 from semanticvla_jax.serving.server import PolicyServer
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -36,6 +38,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--checkpoint", required=True, help="work directory of a training run, or one of its steps")
     add("--checkpoint_step", type=int, help="which step; the last if not given")
     add("--dataset", help="whose normalisation to use, if the policy was trained on several")
+    add("--accelerate", default="", help="methods and settings, see docs/accelerators.md")
+    add("--execute", type=int, help="actions of each answer that clients execute, for --accelerate")
+    add("--typical", help="demonstrations for efficient_vla, if not those of the training")
     add("--host", default=usual.host, help="0.0.0.0 lets other machines in")
     add("--port", type=int, default=usual.port, help="0 picks a free one")
     add("--api_keys", type=Path, help="file of API keys, one a line, any of which opens")
@@ -66,19 +71,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = read_options(arguments)
     if options.host not in _LOOPBACK and not options.keys:
         _log.warning("no --api_keys: whoever reaches %s may use the policy", options.host)
-    finished = asyncio.run(serve(loader(arguments), options))
+    finished = asyncio.run(serve(loader(arguments), options, batched(arguments)))
     logging.shutdown()
     sys.stdout.flush()
     os._exit(not finished)  # a thread that loads or computes cannot be interrupted otherwise
 
 
-async def serve(load: Callable[[], ServablePolicy], options: ServerOptions) -> bool:
+async def serve(
+    load: Callable[[], ServablePolicy],
+    options: ServerOptions,
+    batched: Callable[..., BatchedPolicy] = BatchedPolicy,
+) -> bool:
     """Runs a server under SIGTERM, SIGINT (drain) and SIGHUP (reload); see `PolicyServer.run`.
 
     Raises:
       InputError: the port cannot be had, or the policy cannot be loaded.
     """
-    server, loop = PolicyServer(load, options), asyncio.get_running_loop()
+    server, loop = PolicyServer(load, options, batched), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
     loop.add_signal_handler(signal.SIGHUP, server.reload)
@@ -112,11 +121,23 @@ def loader(arguments: argparse.Namespace) -> Callable[[], ServablePolicy]:
     def load() -> ServablePolicy:
         from semanticvla_jax.policy import load_policy
 
-        return load_policy(
-            arguments.checkpoint, step=arguments.checkpoint_step, dataset=arguments.dataset
-        )
+        checkpoint, step = arguments.checkpoint, arguments.checkpoint_step
+        policy = load_policy(checkpoint, step=step, dataset=arguments.dataset)
+        if not arguments.accelerate:
+            return policy
+        from semanticvla_jax.accelerate.load import load_accelerated
+
+        return load_accelerated(policy, arguments.accelerate, checkpoint, step, arguments.typical)
 
     return load
+
+
+def batched(arguments: argparse.Namespace) -> Callable[..., BatchedPolicy]:
+    """How what `loader` loads computes batches."""
+    if not arguments.accelerate:
+        return BatchedPolicy
+    methods = arguments.accelerate.replace(" ", "")
+    return functools.partial(AcceleratedPolicy, methods=methods, execute=arguments.execute)
 
 
 def read_options(arguments: argparse.Namespace) -> ServerOptions:

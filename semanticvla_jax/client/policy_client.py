@@ -81,6 +81,7 @@ class PolicyClient:
         self._headers = {"Authorization": f"Api-Key {api_key}"} if api_key else None
         self._ssl, self._delays = ssl, delays or doubling_delays
         self._connection: ClientConnection | None = None
+        self._begins = True
         self.metadata: dict[str, Any] = {}
         self._until(time.monotonic() + connect_timeout, self._open)
 
@@ -93,6 +94,13 @@ class PolicyClient:
     def camera_size(self) -> int:
         """Pixels of the square images the policy was trained on."""
         return self.metadata["camera_size"]
+
+    def start_episode(self) -> None:
+        """Says with the next question that an episode begins, which accelerated policies need.
+
+        They also forget the last one when the connection was lost, or the instruction changes.
+        """
+        self._begins = True
 
     def infer(self, observation: Mapping[str, Any]) -> np.ndarray:
         """One observation -> f32[K, A] in the controller's units; see `query`."""
@@ -109,13 +117,14 @@ class PolicyClient:
             is usable afterwards.
           TypeError: the observation holds something other than arrays, numbers and strings.
         """
-        message = wire.encode(dict(observation))
+        message = wire.encode({**observation, "reset": True} if self._begins else {**observation})
         reply = self._until(
             time.monotonic() + self.timeout, lambda deadline: self._exchange(message, deadline)
         )
         actions = reply.get("actions") if isinstance(reply, dict) else None
         if not isinstance(actions, np.ndarray):
             raise ServingError("unknown", "an answer without actions", found=reply)
+        self._begins = False
         return Answer(actions.copy(), str(reply.get("policy", "")), reply.get("server_timing", {}))
 
     def close(self) -> None:

@@ -6,26 +6,29 @@ import asyncio
 import bisect
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from semanticvla_jax.client.errors import ServingError
 from semanticvla_jax.serving.metrics import Metrics
-from semanticvla_jax.serving.served_policy import BatchedPolicy, Row
+from semanticvla_jax.serving.served_policy import Acted, BatchedPolicy, Row
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Computed:
-    """Actions f32[K, A] of one request, and where its time went (s)."""
+    """What one request came to, and where its time went (s); see served_policy.Acted."""
 
     actions: np.ndarray
     queued: float
     inference: float
+    remembered: Any = None
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -71,12 +74,12 @@ class Batcher:
     def waiting(self) -> int:
         return self._preparing + len(self._queue)
 
-    async def submit(self, policy: BatchedPolicy, prepare: Callable[[], Row]) -> Computed:
+    async def submit(self, policy: BatchedPolicy, prepare: Callable[[], Row | Acted]) -> Computed:
         """One request's actions.
 
         Args:
           policy: computes it, even if another is swapped in meanwhile.
-          prepare: makes the request's model inputs, in a worker thread.
+          prepare: makes the request's row, in a worker thread, or answers without the model.
 
         Raises:
           ServingError: "busy", "not_finite", "internal"; and whatever `prepare` raises.
@@ -98,6 +101,8 @@ class Batcher:
         finally:
             self._preparing -= 1
             self._count()
+        if isinstance(row, Acted):
+            return Computed(row.actions, loop.time() - arrived, 0.0, row.remembered, row.told)
         request = _Request(arrived, policy, row, loop.create_future())
         bisect.insort(self._queue, request, key=lambda waiting: waiting.arrived)
         self._count()
@@ -137,7 +142,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         began, rows = loop.time(), [request.row for request in batch]
         try:
-            actions = await loop.run_in_executor(compute, batch[0].policy.run, rows)
+            outcomes = await loop.run_in_executor(compute, batch[0].policy.run, rows)
         except Exception:
             _log.exception("a batch of %d failed", len(batch))
             for request in batch:
@@ -145,11 +150,13 @@ class Batcher:
             return
         seconds = loop.time() - began
         self._metrics.batch(len(batch), seconds)
-        for request, row in zip(batch, actions, strict=True):
-            if not np.isfinite(row).all():
+        for request, acted in zip(batch, outcomes, strict=True):
+            if not np.isfinite(acted.actions).all():
                 _fail(request, "not_finite", "the policy computed actions that are not finite")
             elif not request.answer.done():
-                request.answer.set_result(Computed(row, began - request.arrived, seconds))
+                times = began - request.arrived, seconds
+                computed = Computed(acted.actions, *times, acted.remembered, acted.told)
+                request.answer.set_result(computed)
 
     def _count(self) -> None:
         self._metrics.waiting.set(self.waiting)

@@ -31,6 +31,7 @@ def describe(served: BatchedPolicy) -> dict[str, Any]:
         "grippers": list(robot.action_kinds.get("gripper", ())),
         "chunk": policy.chunk,
         "control_rate": robot.control_rate,
+        **served.terms,
     }
 
 

@@ -6,6 +6,7 @@ that would cost memory or time before the policy looks at them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,10 @@ OTHER_NAMES = {"prompt": "instruction"}
 
 
 def read_observation(message: bytes, robot: RobotSpec) -> dict[str, Any]:
-    """Cameras, `state` and `instruction` of a message; other entries are ignored.
+    """Cameras, `state` and `instruction` of a message, and `reset` and `last_action` if there.
+
+    `reset`: whether an episode begins; `last_action`: f32[A] executed before, in the controller's
+    units. Other entries are ignored.
 
     Raises:
       ServingError: "bad_message" (no msgpack), "unknown_robot", "bad_observation".
@@ -59,6 +63,12 @@ def read_observation(message: bytes, robot: RobotSpec) -> dict[str, Any]:
         **{camera.key: _image(camera, entries[camera.key]) for camera in robot.cameras},
         "state": _state(entries["state"], robot),
         "instruction": _instruction(entries["instruction"]),
+        **({"reset": _reset(entries["reset"])} if "reset" in entries else {}),
+        **(
+            {"last_action": _action(entries["last_action"], robot)}
+            if "last_action" in entries
+            else {}
+        ),
     }
 
 
@@ -85,18 +95,31 @@ def _image(camera: Camera, image: Any) -> np.ndarray:
 
 
 def _state(state: Any, robot: RobotSpec) -> np.ndarray:
-    expected = f"{robot.state_size} finite numbers: {', '.join(robot.state_names)}"
-    fix = "send the raw proprioceptive state"
+    return _numbers("state", state, robot.state_names, "send the raw proprioceptive state")
+
+
+def _action(action: Any, robot: RobotSpec) -> np.ndarray:
+    return _numbers("last_action", action, robot.action_names, "send the action as it was executed")
+
+
+def _reset(value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise _bad("reset", _describe(value), "true or false", "send true when an episode begins")
+    return bool(value)
+
+
+def _numbers(what: str, numbers: Any, names: Sequence[str], fix: str) -> np.ndarray:
+    expected = f"{len(names)} finite numbers: {', '.join(names)}"
     try:
-        array = np.asarray(state)
+        array = np.asarray(numbers)
     except ValueError:
-        raise _bad("state", "a list of lists of different lengths", expected, fix) from None
-    if array.shape != (robot.state_size,) or array.dtype.kind not in "iuf":
-        raise _bad("state", _describe(state), expected, fix)
+        raise _bad(what, "a list of lists of different lengths", expected, fix) from None
+    if array.shape != (len(names),) or array.dtype.kind not in "iuf":
+        raise _bad(what, _describe(numbers), expected, fix)
     with np.errstate(over="ignore"):
         single = array.astype(np.float32)
     if not np.isfinite(single).all():
-        raise _bad("state", single.tolist(), expected, fix)
+        raise _bad(what, single.tolist(), expected, fix)
     return single
 
 

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from semanticvla_jax.robots import RobotSpec
 
-Row = Mapping[str, np.ndarray]
+Row = Any  # what `prepare` makes for `run`; of a plain policy, Mapping[str, np.ndarray]
+
+
+class Acted(NamedTuple):
+    """What a request comes to.
+
+    actions: f32[K, A] in the controller's units.
+    remembered: what the connection's next request is prepared with; None: nothing.
+    told: what the client is told besides.
+    """
+
+    actions: np.ndarray
+    remembered: Any = None
+    told: Mapping[str, Any] = {}
 
 
 class ServablePolicy(Protocol):
@@ -21,11 +34,11 @@ class ServablePolicy(Protocol):
     chunk: int
     params: Any
 
-    def prepare(self, observation: Mapping[str, Any]) -> Row:
+    def prepare(self, observation: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
         """One observation, checked, as model inputs without a batch axis; from any thread."""
         ...
 
-    def forward(self, params: Any, batch: Row) -> Any:
+    def forward(self, params: Any, batch: Mapping[str, np.ndarray]) -> Any:
         """Model inputs [B, ...] -> normalised f32[B, K, A]."""
         ...
 
@@ -33,7 +46,7 @@ class ServablePolicy(Protocol):
         """Normalised f32[..., A] -> the controller's units."""
         ...
 
-    def example(self) -> Row:
+    def example(self) -> Mapping[str, np.ndarray]:
         """Model inputs to compile with."""
         ...
 
@@ -55,7 +68,18 @@ class BatchedPolicy:
         """The policy's label without the directories of this machine."""
         return self.policy.label.rpartition("/")[-1]
 
-    def prepare(self, observation: Mapping[str, Any]) -> Row:
+    @property
+    def terms(self) -> Mapping[str, Any]:
+        """What clients are told when they connect, besides what the robot is."""
+        return {}
+
+    def prepare(self, observation: Mapping[str, Any], remembered: Any) -> Row | Acted:
+        """One observation for `run`, or at once what it comes to; from any thread.
+
+        Args:
+          observation: as read_observation returns it.
+          remembered: of what the connection's last request came to; None at first.
+        """
         return self.policy.prepare(observation)
 
     def warm_up(self) -> None:
@@ -64,8 +88,12 @@ class BatchedPolicy:
         for size in self.sizes:
             self.run([row] * size)
 
-    def run(self, rows: Sequence[Row]) -> np.ndarray:
-        """B rows, at most the largest size -> f32[B, K, A] in the controller's units."""
+    def run(self, rows: Sequence[Row]) -> list[Acted]:
+        """B rows, at most the largest size, in one batch."""
+        return [Acted(actions) for actions in self._actions(rows)]
+
+    def _actions(self, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+        """Model inputs of B requests -> f32[B, K, A] in the controller's units."""
         size = next(size for size in self.sizes if size >= len(rows))
         padded = [*rows, *[rows[-1]] * (size - len(rows))]
         batch = {name: np.stack([row[name] for row in padded]) for name in rows[0]}

@@ -14,7 +14,7 @@ from semanticvla_jax.serving.batching import Batcher
 from semanticvla_jax.serving.gate import Gate
 from semanticvla_jax.serving.metrics import Metrics
 from semanticvla_jax.serving.options import ServerOptions
-from semanticvla_jax.serving.served_policy import ServablePolicy
+from semanticvla_jax.serving.served_policy import BatchedPolicy, ServablePolicy
 from semanticvla_jax.serving.session import Session
 from semanticvla_jax.serving.slot import PolicySlot
 
@@ -31,15 +31,21 @@ class PolicyServer:
       sockets: where it listens, once `listening` is set.
     """
 
-    def __init__(self, load: Callable[[], ServablePolicy], options: ServerOptions):
+    def __init__(
+        self,
+        load: Callable[[], ServablePolicy],
+        options: ServerOptions,
+        batched: Callable[..., BatchedPolicy] = BatchedPolicy,
+    ):
         """Must be made inside a running event loop.
 
         Args:
           load: makes the policy; called again for each reload, in a thread.
           options: limits.
+          batched: of (what `load` makes, batch sizes): how it computes batches.
         """
         self.options, self.metrics = options, Metrics()
-        self.slot = PolicySlot(load, options.batch_sizes, self.metrics)
+        self.slot = PolicySlot(load, options.batch_sizes, self.metrics, batched)
         self._sessions: set[Session] = set()
         self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="prepare")
         self._compute = ThreadPoolExecutor(1, thread_name_prefix="compute")

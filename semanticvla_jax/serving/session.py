@@ -17,7 +17,7 @@ from semanticvla_jax.errors import InputError
 from semanticvla_jax.serving.description import describe
 from semanticvla_jax.serving.observations import read_observation
 from semanticvla_jax.serving.rate import TokenBucket
-from semanticvla_jax.serving.served_policy import BatchedPolicy, Row
+from semanticvla_jax.serving.served_policy import Acted, BatchedPolicy, Row
 
 if TYPE_CHECKING:
     from semanticvla_jax.serving.server import PolicyServer
@@ -37,6 +37,7 @@ class Session:
         self._websocket, self._server = websocket, server
         self._bucket = TokenBucket(server.options.rate)
         self._previous: float | None = None  # seconds the previous answer took, sending included
+        self._remembered: Any = None  # what the policy wants to know again at the next request
         self.answering = False
 
     async def run(self) -> None:
@@ -108,17 +109,17 @@ class Session:
             raise ServingError(
                 "bad_message", "a text message", expected="a binary one", fix="send msgpack"
             )
-        policy = server.slot.current
+        policy, remembered = server.slot.current, self._remembered
         async with asyncio.timeout(server.options.infer_timeout):
             computed = await self._while_connected(
-                server.batcher.submit(policy, lambda: _prepare(policy, message))
+                server.batcher.submit(policy, lambda: _prepare(policy, message, remembered))
             )
+        self._remembered = computed.remembered
         timing = {"infer_ms": 1e3 * computed.inference, "queue_ms": 1e3 * computed.queued}
         if self._previous is not None:
             timing["prev_total_ms"] = 1e3 * self._previous
-        return wire.encode(
-            {"actions": computed.actions, "policy": policy.label, "server_timing": timing}
-        )
+        answer = {"actions": computed.actions, "policy": policy.label, "server_timing": timing}
+        return wire.encode({**answer, **computed.told})
 
     async def _receive(self) -> bytes | str:
         seconds = self._server.options.idle_timeout
@@ -153,5 +154,5 @@ class Session:
             task.cancel()
 
 
-def _prepare(policy: BatchedPolicy, message: bytes) -> Row:
-    return policy.prepare(read_observation(message, policy.policy.robot))
+def _prepare(policy: BatchedPolicy, message: bytes, remembered: Any) -> Row | Acted:
+    return policy.prepare(read_observation(message, policy.policy.robot), remembered)

@@ -28,9 +28,14 @@ class PolicySlot:
     """
 
     def __init__(
-        self, load: Callable[[], ServablePolicy], sizes: tuple[int, ...], metrics: Metrics
+        self,
+        load: Callable[[], ServablePolicy],
+        sizes: tuple[int, ...],
+        metrics: Metrics,
+        batched: Callable[..., BatchedPolicy] = BatchedPolicy,
     ):
         self._load, self._sizes, self._metrics = load, sizes, metrics
+        self._batched = batched
         self._loading = asyncio.Lock()
         self.current: BatchedPolicy | None = None
         self.filled = asyncio.Event()
@@ -69,7 +74,7 @@ class PolicySlot:
             _log.exception("the old policy goes on")
 
     def _load_and_compile(self) -> BatchedPolicy:
-        new = BatchedPolicy(self._load(), self._sizes)
+        new = self._batched(self._load(), self._sizes)
         new.warm_up()
         return new
 
