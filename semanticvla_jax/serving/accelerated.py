@@ -1,4 +1,4 @@
-"""An accelerated policy as the server runs it: each connection is an episode, or several in turn."""
+"""An accelerated policy as the server runs it: a connection is an episode, or several in turn."""
 
 from __future__ import annotations
 

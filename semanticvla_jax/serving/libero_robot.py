@@ -133,6 +133,7 @@ def act(arguments: argparse.Namespace, client: PolicyClient) -> None:
                 when_late=Hold.on(client.metadata, arguments.patience),
                 combine=style.combine,
             )
+            client.start_episode()
             pace = Rate(arguments.hertz).wait if arguments.hertz else lambda: None
             success, steps = run_episode(
                 env, Official(int(state)), runner, max_steps=MAX_STEPS[task.suite], tick=pace
