@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from semanticvla_jax.accelerate.decoder import pruned
 from semanticvla_jax.accelerate.view import Choice, Cut, View
 
 State = dict[str, Any]
+SENTENCE = ("prompt_ids", "prompt_mask", "text_ids")  # of a batch
+KNOWN = 64  # sentences that are remembered
 
 
 class Program:
@@ -39,11 +42,31 @@ class Program:
         self._programs: dict[tuple, Any] = {}
         self._visual: int | None = None
         self._look = jax.jit(self._see)
+        self._understand = jax.jit(functools.partial(model.apply, method="understand"))
+        self._known: OrderedDict[bytes, Any] = OrderedDict()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of everything that accelerates, in the order in which tokens meet it."""
         return tuple(part.name for part in (self.stage, *self.methods) if part)
+
+    def hear(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """A batch of one observation, in which `instruction` stands for what the sentence says.
+
+        Understanding a sentence that was heard lately costs nothing.
+
+        Args:
+          inputs: the model's, without a batch axis.
+        """
+        batch = {name: value[None] for name, value in inputs.items()}
+        sentence = {name: batch.pop(name) for name in SENTENCE}
+        key = b"".join(value.tobytes() for value in sentence.values())
+        if key not in self._known:
+            self._known[key] = self._understand({"params": self.params}, sentence)
+        self._known.move_to_end(key)
+        if len(self._known) > KNOWN:
+            self._known.popitem(last=False)
+        return {**batch, "instruction": self._known[key]}
 
     def prepare(self, batch: Mapping[str, np.ndarray], last_action, robot) -> dict[str, Any]:
         """What the stage wants to know besides the model's inputs of one observation."""
@@ -79,7 +102,7 @@ class Program:
         """One query of B episodes, in the program that the neediest of them takes.
 
         Args:
-          batch: the model's inputs.
+          batch: the model's inputs, or heard ones.
           extras: from `prepare`.
           state: from `begin` or the last step.
 
@@ -206,11 +229,15 @@ def _fitting(sizes: Sequence[int], needs: np.ndarray) -> np.ndarray:
 
 
 def _selected(model, batch):
-    return model.select(*model.pixels(batch), model.understand(batch))
+    return model.select(*model.pixels(batch), _understood(model, batch))
 
 
 def _decoded(model, selected, batch):
-    return model.decode(model.tell(selected, model.understand(batch), batch["state"])[0])
+    return model.decode(model.tell(selected, _understood(model, batch), batch["state"])[0])
+
+
+def _understood(model, batch):
+    return batch["instruction"] if "instruction" in batch else model.understand(batch)
 
 
 def _mixed(selection, weights: jax.Array):

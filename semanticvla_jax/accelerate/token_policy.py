@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from semanticvla_jax.accelerate.program import Program
@@ -48,5 +47,5 @@ class TokenPolicy(PolicyWrapper):
         return actions
 
     def _inputs(self, inputs: Mapping[str, np.ndarray], last) -> tuple[dict, dict]:
-        batch = jax.tree.map(lambda x: x[None], dict(inputs))
+        batch = self.program.hear(inputs)
         return batch, self.program.prepare(batch, last, self.policy.robot)

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from semanticvla_jax.accelerate.program import Program
-from semanticvla_jax.policy import stack
 
 Memory = tuple[Any, ...]  # arrays with leading [1], on the device
 
@@ -63,11 +62,12 @@ class Turns:
         self._members = jax.jit(_members, static_argnames="batch")
         self._joined, self._parted = jax.jit(_joined), jax.jit(_parted, static_argnames="batch")
         example = Turn(policy.example())
-        self._fresh, self._shape = jax.tree.flatten(program.begin(*self._inputs([example])))
+        self._fresh: list[Any] = []
+        begun = program.begin(*self._alone(example)[:2])
+        self._fresh, self._shape = jax.tree.flatten(begun)
         for size in self.sizes:
-            batch, extras = self._inputs([example] * size)
+            batch, extras, state = self._together([example] * size)
             program.compile(batch, extras)
-            state = self._state([example] * size)
             seen, _ = program.look(batch, extras, state)
             for part in self.sizes[: self.sizes.index(size) + 1]:
                 index = np.zeros(part, np.int32)
@@ -78,7 +78,7 @@ class Turns:
         """An outcome for each, at most `max(sizes)`."""
         size = self._size(len(turns))
         turns, count = [*turns, *[turns[-1]] * (size - len(turns))], len(turns)
-        whole = *self._inputs(turns), self._state(turns)
+        whole = self._together(turns)
         seen, slots = self._program.look(*whole)
         outcomes: dict[int, Outcome] = {}
         for group in sorted(set(map(tuple, slots[:count].tolist()))):
@@ -97,27 +97,19 @@ class Turns:
     def _size(self, count: int) -> int:
         return next(size for size in self.sizes if size >= count)
 
-    def _inputs(self, turns: Sequence[Turn]) -> tuple[dict, dict]:
-        """(the model's inputs, what the stage wants to know besides), leading [B]."""
-        extras = [
-            self._program.prepare(
-                {name: value[None] for name, value in turn.inputs.items()},
-                turn.last_action,
-                self._robot,
-            )
-            for turn in turns
-        ]
-        together = {name: np.concatenate([e[name] for e in extras]) for name in extras[0]}
-        return stack([turn.inputs for turn in turns]), together
+    def _together(self, turns: Sequence[Turn]) -> tuple[Any, Any, Any]:
+        """(batch, extras, state) as Program.step takes them."""
+        batch, extras, memory = self._joined([self._alone(turn) for turn in turns])
+        return batch, extras, jax.tree.unflatten(self._shape, memory)
 
-    def _state(self, turns: Sequence[Turn]) -> Any:
-        fresh = tuple(self._fresh)
-        memories = [fresh if turn.memory is None else turn.memory for turn in turns]
-        return jax.tree.unflatten(self._shape, self._joined(memories))
+    def _alone(self, turn: Turn) -> tuple[Any, Any, Any]:
+        batch = self._program.hear(turn.inputs)
+        extras = self._program.prepare(batch, turn.last_action, self._robot)
+        return batch, extras, turn.memory or tuple(self._fresh)
 
 
-def _joined(memories: Sequence[Memory]) -> Memory:
-    return tuple(jnp.concatenate(leaves) for leaves in zip(*memories, strict=True))
+def _joined(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
 
 
 def _parted(memory: Memory, *, batch: int) -> list[Memory]:
