@@ -55,17 +55,10 @@ class ScheduledAgent:
         """
         self._agent = agent
         self._generator = Generator(schedule, agent.interface.robot, agent.execute)
-        self.camera_size = agent.camera_size
-
-    @property
-    def explain(self) -> bool:
-        return self._agent.explain
-
-    @explain.setter
-    def explain(self, value: bool) -> None:
-        self._agent.explain = value
+        self.camera_size, self.explain = agent.camera_size, False
 
     def start_episode(self, env: LiberoEnv, instruction: str) -> None:
+        self._agent.explain = self.explain
         self._agent.start_episode(env, instruction)
         self._buffer = self._generator.begin()
 
@@ -80,13 +73,3 @@ class ScheduledAgent:
         self._buffer = self._generator.after(self._buffer, actions, by_model)
         self._agent.last_action = actions[-1]
         return actions, asked
-
-
-def scheduled_agent(
-    interface, execute: int | None, sentence: str | None, schedules: Sequence[Schedule], ask
-) -> Any:
-    """A PolicyAgent with schedules around it."""
-    agent = PolicyAgent(interface, execute, sentence, ask)
-    for schedule in schedules:
-        agent = ScheduledAgent(agent, schedule)
-    return agent

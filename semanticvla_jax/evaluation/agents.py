@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -108,6 +109,23 @@ class PolicyAgent:
             asked.inputs, asked.chunk, asked.details = inputs, actions, answer.details
             asked.words = self.interface.words(inputs["text_ids"])
         return actions[: self.execute], asked
+
+
+class SuiteAgent:
+    """In each suite another agent: a policy trained on several has a normalisation for each."""
+
+    def __init__(self, agents: Mapping[str, Agent]):
+        """Of the agents, by suite; all take images of one size."""
+        self._agents = agents
+        self.camera_size, self.explain = next(iter(agents.values())).camera_size, False
+
+    def start_episode(self, env: LiberoEnv, instruction: str) -> None:
+        self._agent = self._agents[env.task.suite]
+        self._agent.explain = self.explain
+        self._agent.start_episode(env, instruction)
+
+    def act(self, env: LiberoEnv, step: int) -> tuple[np.ndarray, Asked]:
+        return self._agent.act(env, step)
 
 
 class ExpertAgent:

@@ -28,7 +28,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument_group("who").add_argument
     add("--checkpoint", help="work directory of a training run, or one of its steps")
     add("--checkpoint_step", type=int, help="which step; default: the last")
-    add("--dataset", help="whose normalisation to use, if the policy was trained on several")
+    add(
+        "--dataset",
+        help="whose normalisation to use, if the policy was trained on several; default: each "
+        "suite's own",
+    )
     add(
         "--policy",
         default="checkpoint",
@@ -90,9 +94,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def suite_names(suites: str) -> list[str]:
+    return [suite.strip() for suite in suites.split(",")]
+
+
 def chosen_tasks(suites: str, tasks: str) -> tuple[Task, ...]:
-    names = [suite.strip() for suite in suites.split(",")]
     """Of the command line; 'available' depends on the assets and is all until they are known."""
+    names = suite_names(suites)
     if tasks in ("all", "available"):
         return tuple(task for suite in names for task in suite_tasks(suite))
     return tuple(find_task(suite, task.strip()) for suite in names for task in tasks.split(","))
@@ -125,4 +133,5 @@ def chosen_policy(arguments: argparse.Namespace) -> Contestant:
         sizes=check_sizes(sizes) if sizes else None,
         accelerate=arguments.accelerate,
         typical=arguments.typical,
+        suites=suite_names(arguments.suite),
     )

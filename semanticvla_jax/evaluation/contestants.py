@@ -6,15 +6,17 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from semanticvla_jax.accelerate.sp_vla import Schedule
+from semanticvla_jax.data import normalization
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.evaluation.accelerated import scheduled_agent
-from semanticvla_jax.evaluation.agents import Agent, ExpertAgent
+from semanticvla_jax.evaluation.accelerated import ScheduledAgent
+from semanticvla_jax.evaluation.agents import Agent, ExpertAgent, PolicyAgent, SuiteAgent
 from semanticvla_jax.evaluation.served import Ask, ServedPolicy, load_served
-from semanticvla_jax.interface import read_interface
+from semanticvla_jax.interface import Interface, read_interface
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,15 @@ def checkpoint_policy(
     sizes: Sequence[int] | None = None,
     accelerate: str = "",
     typical: str | None = None,
+    suites: Sequence[str] = (),
 ) -> Contestant:
     """The policy of a training run.
 
     Args:
       checkpoint: its work directory, or one checkpoint's directory.
       step: which checkpoint; the latest by default.
-      dataset: whose normalisation to use, if it was trained on several.
+      dataset: whose normalisation to use, if it was trained on several; default: in each of
+        `suites` that suite's.
       untrained: the checkpoint's architecture with fresh parameters.
       execute: actions per query; default: the whole chunk.
       sentence: said instead of each task's own.
@@ -69,9 +73,10 @@ def checkpoint_policy(
     digest = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
     methods = _accelerators(accelerate, meta)
     label = "untrained" if untrained else "checkpoint"
-    interface = read_interface(meta, label, dataset)
+    datasets = _datasets(meta, dataset, suites)
+    interfaces = {suite: read_interface(meta, label, name) for suite, name in datasets.items()}
     schedules = tuple(method for method in methods if hasattr(method, "around"))
-    make_agent = functools.partial(scheduled_agent, interface, execute, sentence, schedules)
+    make_agent = functools.partial(agent_of, interfaces, execute, sentence, schedules)
     make_agent(_nobody)  # bad arguments are told before anything starts
     identity = {
         "policy": "+".join([label, *filter(None, accelerate.replace(" ", "").split(","))]),
@@ -86,13 +91,37 @@ def checkpoint_policy(
         load_served,
         os.path.abspath(checkpoint),
         step,
-        dataset,
+        next(iter(datasets.values())),  # it sees and says normalised numbers
         untrained,
         sizes,
         accelerate,
         typical and os.path.abspath(typical),
     )
     return Contestant(identity, make_agent, make_policy)
+
+
+def agent_of(
+    interfaces: Mapping[str, Interface],
+    execute: int | None,
+    sentence: str | None,
+    schedules: Sequence[Schedule],
+    ask: Ask,
+) -> Agent:
+    """Asks by `ask`, with the interface of each suite, or the only one in all, and schedules."""
+    agents = {}
+    for suite, interface in interfaces.items():
+        agents[suite] = PolicyAgent(interface, execute, sentence, ask)
+        for schedule in schedules:
+            agents[suite] = ScheduledAgent(agents[suite], schedule)
+    return SuiteAgent(agents) if len(agents) > 1 else next(iter(agents.values()))
+
+
+def _datasets(meta: dict[str, Any], dataset: str | None, suites: Sequence[str]) -> dict:
+    """{suite: name of the dataset whose normalisation counts there}."""
+    statistics = normalization.from_json(meta["statistics"])
+    if dataset is not None or len(statistics) == 1 or not suites:
+        return {"": dataset}
+    return {suite: normalization.find_statistics(statistics, suite)[0] for suite in suites}
 
 
 def _accelerators(text: str, meta: dict[str, Any]) -> tuple[Any, ...]:

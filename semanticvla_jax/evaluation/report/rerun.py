@@ -38,7 +38,10 @@ def _policy(run: Run) -> list:
     label = run.identity.get("policy", "checkpoint")
     if label == "expert":
         return ["--policy", "expert"]
+    label, _, accelerators = label.partition("+")
     chosen = [] if label == "checkpoint" else ["--policy", label]
+    if accelerators:
+        chosen += ["--accelerate", accelerators.replace("+", ",")]
     step = run.identity.get("checkpoint_step")
     steps = [] if step is None else ["--checkpoint_step", step]
     return [*chosen, "--checkpoint", _checkpoint(run.directory), *steps]
