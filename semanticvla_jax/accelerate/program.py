@@ -41,7 +41,7 @@ class Program:
         self.model, self.params, self.stage, self.methods = model, params, stage, tuple(methods)
         self._programs: dict[tuple, Any] = {}
         self._visual: int | None = None
-        self._look = jax.jit(self._see)
+        self._look, self._locate = jax.jit(self._see), jax.jit(self._trace_sources)
         self._understand = jax.jit(functools.partial(model.apply, method="understand"))
         self._known: OrderedDict[bytes, Any] = OrderedDict()
 
@@ -168,25 +168,45 @@ class Program:
             self._programs[front, inside] = jax.jit(run)
         return self._programs[front, inside]
 
+    def sources(self, batch: Mapping[str, Any], extras, state: State) -> np.ndarray:
+        """f32[B, I, V / I, N], how much of each patch is in each image token; nothing in cues.
+
+        Raises:
+          InputError: tokens are the model's own mixtures of patches.
+        """
+        return np.asarray(self._locate(self.params, batch, extras, state))
+
+    def _trace_sources(self, params, batch, extras, state):
+        selected, combined, patch, _ = self._combine(params, batch, extras, state)
+        patches = self.model.siglip.patches
+        if patch is None:
+            patch = scene.patches_of_anchors(selected, patches)
+        shares = jax.nn.one_hot(patch, patches)
+        if combined.weights is not None:
+            shares = combined.weights @ shares
+        cues = sum(selection.cues.shape[1] for selection in selected.values())
+        shares = jnp.pad(shares, ((0, 0), (cues, 0), (0, 0)))
+        return shares.reshape(len(batch["state"]), -1, *shares.shape[1:])
+
     def _see(self, params, batch, extras, state):
         """Towers and stage: (what they hand on, bool[B, V] tokens to go on, state)."""
-        variables = {"params": params}
-        observe = functools.partial(self.model.apply, variables, batch, method=_selected)
-        if self.stage is None:
-            selected, combined = observe(), scene.Combined(None, None)
-        else:
-            selected, shown = observe(
-                capture_intermediates=scene.captured, mutable=["intermediates"]
-            )
-            tower = self.stage.tower
-            view = scene.look(
-                getattr(self.model, tower), shown["intermediates"][tower], selected, extras
-            )
-            combined, after = self.stage.combine(view, state.get(self.stage.name))
-            state = {**state, self.stage.name: after}
+        selected, combined, _, state = self._combine(params, batch, extras, state)
         if combined.weights is not None:
             selected = {name: _mixed(s, combined.weights) for name, s in selected.items()}
         return selected, _going_on(selected, combined.valid, len(batch["state"])), state
+
+    def _combine(self, params, batch, extras, state):
+        """(what towers hand on, what the stage makes of it, where each anchor lies, state)."""
+        observe = functools.partial(self.model.apply, {"params": params}, batch, method=_selected)
+        if self.stage is None:
+            return observe(), scene.Combined(None, None), None, state
+        selected, shown = observe(capture_intermediates=scene.captured, mutable=["intermediates"])
+        tower = self.stage.tower
+        view = scene.look(
+            getattr(self.model, tower), shown["intermediates"][tower], selected, extras
+        )
+        combined, after = self.stage.combine(view, state.get(self.stage.name))
+        return selected, combined, view.patch, {**state, self.stage.name: after}
 
     def _run(self, params, batch, extras, state, seen, *, front: int, inside: tuple[int, ...]):
         if seen is None:
