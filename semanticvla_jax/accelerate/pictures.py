@@ -1,12 +1,14 @@
 """Which image tokens each method keeps on the same frames of an episode, as one picture.
 
-    python -m semanticvla_jax.evaluate --checkpoint runs/soup ... --trace_every 10 --out runs/soup/official
+    python -m semanticvla_jax.evaluate --checkpoint runs/soup ... --trace_every 10 \\
+        --out runs/soup/official
     python -m semanticvla_jax.accelerate.pictures --checkpoint runs/soup \\
         --trace runs/soup/official/traces/libero_object_0_official_0.npz --out kept.png
 
-A row per method, a column per moment, the robot's cameras side by side. Patches that go on are shown
-as they are, the others dark; a patch that goes on only as part of a mixture is as dark as its share
-in it is small. All methods see the frames of the traced episode, not what they would have led to.
+A row per method, a column per moment, the robot's cameras side by side. Patches that go on are
+shown as they are, the others dark; a patch that goes on only as part of a mixture is as dark as its
+share in it is small. With vla_cache, those that go on are those computed anew. All methods see the
+frames of the traced episode, not what they would have led to.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def kept_patches(program: Program, frames: Sequence[Frame], robot) -> list[np.nd
         sources = program.sources(batch, extras, state)[0]
         _, state, kept = program.step(batch, extras, state)
         through = np.asarray(kept)[0].reshape(*sources.shape[:2], 1)
-        shares = np.abs(sources) / np.maximum(np.abs(sources).max(-1, keepdims=True), 1e-9)
+        shares = sources / np.maximum(sources.sum(-1, keepdims=True), 1e-9)
         shown.append((shares * through).max(1))
     return shown
 
@@ -99,7 +101,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--checkpoint_step", type=int, help="which checkpoint; default: the latest")
     add("--dataset", help="whose normalisation to use, if the policy was trained on several")
     add("--trace", required=True, help="npz file that an evaluation with --trace_every wrote")
-    add("--methods", default=METHODS, help=f"rows, each as --accelerate; default: {METHODS}")
+    add("--methods", default=METHODS, help=f"rows, '+' joins several; default: {METHODS}")
     add(
         "--columns", type=int, default=6, help="moments, from the episode's first query to its last"
     )
