@@ -78,8 +78,7 @@ def adjust_hue(planes: np.ndarray, delta: float) -> np.ndarray:
 
 def independent_offsets(rng: np.random.Generator, room: float) -> tuple[float, float]:
     """(top, left) of a crop, each uniform in [0, room]."""
-    top, left = rng.uniform(0, room, 2)
-    return top, left
+    return rng.uniform(0, room), rng.uniform(0, room)
 
 
 def diagonal_offsets(rng: np.random.Generator, room: float) -> tuple[float, float]:
@@ -146,27 +145,30 @@ class Draw:
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """uint8[S, S, 3] -> uint8[S, S, 3]; operations that would do nothing are left out."""
-        steps = self.steps(image.shape[0])
-        if not steps:
+        adjustments = self.adjustments()
+        if self.side == 1 and not adjustments:
             return image
-        planes = images.to_planes(image)
-        for step in steps:
-            planes = step(planes)
+        planes = self.crop(image)
+        for adjust in adjustments:
+            planes = adjust(planes)
         return images.from_planes(planes)
 
-    def steps(self, size: int) -> list:
-        """Functions f32[3, S, S] -> f32[3, size, size], in order."""
-        steps = []
-        if self.side < 1:
-            steps.append(
-                lambda planes: images.crop_and_resize(planes, self.top, self.left, self.side, size)
-            )
-        for adjust, amount, neutral in (
+    def crop(self, image: np.ndarray) -> np.ndarray:
+        """uint8[S, S, 3] -> f32[3, S, S]: the window, enlarged again, as colour planes."""
+        if self.side == 1:
+            return images.to_planes(image)
+        return images.crop_and_resize(image, self.top, self.left, self.side, image.shape[0])
+
+    def adjustments(self) -> list[Callable[[np.ndarray], np.ndarray]]:
+        """Functions f32[3, S, S] -> f32[3, S, S], in order."""
+        choices = (
             (adjust_brightness, self.brightness, 0),
             (adjust_contrast, self.contrast, 1),
             (adjust_saturation, self.saturation, 1),
             (adjust_hue, self.hue, 0),
-        ):
-            if amount != neutral:
-                steps.append(lambda planes, adjust=adjust, amount=amount: adjust(planes, amount))
-        return steps
+        )
+        return [
+            lambda planes, adjust=adjust, amount=amount: adjust(planes, amount)
+            for adjust, amount, neutral in choices
+            if amount != neutral
+        ]

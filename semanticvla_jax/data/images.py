@@ -61,18 +61,18 @@ def from_planes(planes: np.ndarray) -> np.ndarray:
 
 
 def crop_and_resize(
-    planes: np.ndarray, top: float, left: float, side: float, size: int
+    image: np.ndarray, top: float, left: float, side: float, size: int
 ) -> np.ndarray:
-    """Bilinear, corner-aligned, clipped: f32[3, H, W] -> f32[3, size, size].
+    """Bilinear, corner-aligned: uint8[H, W, 3] -> f32[3, size, size] in [0, 1], as `to_planes`.
 
     Args:
-      planes: values in [0, 1].
+      image: to cut from.
       top, left, side: the square window as fractions of the image's height and width.
       size: pixels of the result.
     """
-    height, width = planes.shape[1:]
+    height, width, _ = image.shape
     rows, columns = _samples(top, side, height, size), _samples(left, side, width, size)
-    return _interpolate(np.ascontiguousarray(planes), *rows, *columns)
+    return _interpolate(np.ascontiguousarray(image), *rows, *columns)
 
 
 def _samples(start: float, side: float, source: int, target: int):
@@ -83,18 +83,22 @@ def _samples(start: float, side: float, source: int, target: int):
 
 
 @compiled
-def _interpolate(planes, upper, lower, down, before, after, right):
+def _interpolate(image, upper, lower, down, before, after, right):
     """`down` of the way between rows, then `right` of the way between columns; clipped."""
-    out = np.empty((3, len(upper), len(before)), np.float32)
-    line = np.empty(planes.shape[2], np.float32)
-    for colour in range(3):
-        for y in range(len(upper)):
-            above, below = planes[colour, upper[y]], planes[colour, lower[y]]
-            for x in range(len(line)):
-                line[x] = above[x] + (below[x] - above[x]) * down[y]
+    height, width, _ = image.shape
+    lines, line = image.reshape(height, 3 * width), np.empty(3 * width, np.float32)
+    out, unit = np.empty((3, len(upper), len(before)), np.float32), np.float32(1 / 255)
+    before, after = before * np.uint64(3), after * np.uint64(3)
+    for y in range(len(upper)):
+        above, below = lines[upper[y]], lines[lower[y]]
+        for x in range(len(line)):
+            value = above[x] * unit
+            line[x] = value + (below[x] * unit - value) * down[y]
+        for colour in range(3):
+            offset = np.uint64(colour)
             for x in range(len(before)):
-                near = line[before[x]]
-                value = near + (line[after[x]] - near) * right[x]
+                near = line[before[x] + offset]
+                value = near + (line[after[x] + offset] - near) * right[x]
                 out[colour, y, x] = min(max(value, np.float32(0)), np.float32(1))
     return out
 
@@ -105,7 +109,7 @@ def centre_crop(image: np.ndarray, area: float = 0.9) -> np.ndarray:
         return image
     side = math.sqrt(area)
     offset = (1 - side) / 2
-    return from_planes(crop_and_resize(to_planes(image), offset, offset, side, image.shape[0]))
+    return from_planes(crop_and_resize(image, offset, offset, side, image.shape[0]))
 
 
 def evaluation_image(image: np.ndarray, size: int, crop_area: float = 0.9) -> np.ndarray:

@@ -33,53 +33,51 @@ def lanczos3(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
 def resize(image: np.ndarray, size: int) -> np.ndarray:
     """uint8[H, W, 3] -> uint8[size, size, 3], rounded and clipped."""
     height, width, _ = image.shape
-    rows = _weighted_sums(image.reshape(height, -1), *lanczos3(height, size))
-    columns = _transpose(rows).reshape(width, -1)
-    return _to_image(_weighted_sums(columns, *lanczos3(width, size)).reshape(size, 3, size))
+    lines = image.reshape(height, -1)
+    return _resize(lines, *lanczos3(height, size), *lanczos3(width, size)).reshape(size, size, 3)
 
 
 @compiled
-def _weighted_sums(lines, chosen, weights):
-    """[N, L], i64[M, T], f32[M, T] -> f32[M, L]: sums of the chosen lines."""
-    sums = np.empty((len(chosen), lines.shape[1]), np.float32)
-    for number in range(len(chosen)):
-        line, pixels, shares = sums[number], chosen[number], weights[number]
-        line[:] = 0
-        for tap in range(0, len(pixels), TERMS):
-            a, b = lines[pixels[tap]], lines[pixels[tap + 1]]
-            c, d = lines[pixels[tap + 2]], lines[pixels[tap + 3]]
-            p, q, r, s = shares[tap], shares[tap + 1], shares[tap + 2], shares[tap + 3]
-            for x in range(len(line)):
-                line[x] = line[x] + p * a[x] + q * b[x] + r * c[x] + s * d[x]
-    return sums
+def _resize(lines, rows, row_weights, columns, column_weights):
+    """uint8[H, 3 W] -> uint8[M, 3 N]. In between, the image lies on its side.
 
-
-@compiled
-def _transpose(lines):
-    """f32[N, L] -> f32[L, N]; eight lines at a time, which stay in the cache."""
-    count, length = lines.shape
-    out = np.empty((length, count), np.float32)
-    for first in range(0, count - 7, 8):
+    Sums then run along whole lines both times, and eight or sixteen lines at a time, which stay in
+    the cache, are turned. One function, because threads wait for the interpreter between two.
+    """
+    height, width, length = len(rows), len(columns), lines.shape[1]
+    turned, sums = np.empty((length, height), np.float32), np.empty((8, length), np.float32)
+    for first in range(0, height, 8):
+        count = min(8, height - first)
+        for number in range(count):
+            line, pixels, shares = sums[number], rows[first + number], row_weights[first + number]
+            line[:] = 0
+            for tap in range(0, len(pixels), TERMS):
+                a, b = lines[pixels[tap]], lines[pixels[tap + 1]]
+                c, d = lines[pixels[tap + 2]], lines[pixels[tap + 3]]
+                p, q, r, s = shares[tap], shares[tap + 1], shares[tap + 2], shares[tap + 3]
+                for x in range(length):
+                    line[x] = line[x] + p * a[x] + q * b[x] + r * c[x] + s * d[x]
         for x in range(length):
-            for number in range(8):
-                out[x, first + number] = lines[first + number, x]
-    for number in range(count - count % 8, count):
-        for x in range(length):
-            out[x, number] = lines[number, x]
-    return out
-
-
-@compiled
-def _to_image(columns):
-    """f32[W, 3, H] -> uint8[H, W, 3]."""
-    width, _, height = columns.shape
-    image, column = np.empty((height, width, 3), np.uint8), np.empty((3, height), np.uint8)
-    for x in range(width):
-        for colour in range(3):
+            for number in range(count):
+                turned[x, first + number] = sums[number, x]
+    image, line = np.empty((height, 3 * width), np.uint8), np.empty(height, np.float32)
+    rounded = np.empty((16, height), np.uint8)
+    for first in range(0, 3 * width, 16):
+        count = min(16, 3 * width - first)
+        for number in range(count):
+            x, colour = (first + number) // 3, (first + number) % 3
+            pixels, shares = columns[x] * 3 + colour, column_weights[x]
+            line[:] = 0
+            for tap in range(0, len(pixels), TERMS):
+                a, b = turned[pixels[tap]], turned[pixels[tap + 1]]
+                c, d = turned[pixels[tap + 2]], turned[pixels[tap + 3]]
+                p, q, r, s = shares[tap], shares[tap + 1], shares[tap + 2], shares[tap + 3]
+                for y in range(height):
+                    line[y] = line[y] + p * a[y] + q * b[y] + r * c[y] + s * d[y]
             for y in range(height):
-                value = np.rint(columns[x, colour, y])
-                column[colour, y] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
+                value = min(max(np.rint(line[y]), np.float32(0)), np.float32(255))
+                rounded[number, y] = np.uint8(value)
         for y in range(height):
-            for colour in range(3):
-                image[y, x, colour] = column[colour, y]
+            for number in range(count):
+                image[y, first + number] = rounded[number, y]
     return image

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from semanticvla_jax.data import augmentation, images
 from semanticvla_jax.data.augmentation import NO_AUGMENTATION, Augmentation
 
-RAMP = np.repeat(np.linspace(0, 1, 5, dtype=np.float32)[None, None, :], 3, 0).repeat(5, 1)
+RAMP = np.tile(np.array([0, 60, 120, 180, 240], np.uint8)[None, :, None], (5, 1, 3))
 
 
 def pixel(red: float, green: float, blue: float) -> np.ndarray:
@@ -51,11 +51,12 @@ def test_a_size_that_fits_is_left_alone():
 
 
 def test_crops_of_a_ramp_are_ramps():
-    np.testing.assert_allclose(images.crop_and_resize(RAMP, 0, 0, 1, 5), RAMP, atol=1e-7)
-    right_half = images.crop_and_resize(RAMP, 0, 0.5, 0.5, 5)
-    np.testing.assert_allclose(right_half[0, 0], np.linspace(0.5, 1, 5), atol=1e-7)
-    upper_left = images.crop_and_resize(RAMP.transpose(0, 2, 1), 0, 0, 0.5, 3)
-    np.testing.assert_allclose(upper_left[0, :, 0], [0, 0.25, 0.5], atol=1e-7)
+    whole = images.crop_and_resize(RAMP, 0, 0, 1, 5)
+    np.testing.assert_allclose(whole, images.to_planes(RAMP), atol=1e-7)
+    right_half = images.crop_and_resize(RAMP, 0, 0.5, 0.5, 5) * 255
+    np.testing.assert_allclose(right_half[0, 0], [120, 150, 180, 210, 240], atol=1e-4)
+    upper_left = images.crop_and_resize(RAMP.transpose(1, 0, 2), 0, 0, 0.5, 3) * 255
+    np.testing.assert_allclose(upper_left[2, :, 0], [0, 60, 120], atol=1e-4)
 
 
 def test_planes_and_back():

@@ -65,10 +65,11 @@ def check_augmentation(case: Golden) -> list[Quantity]:
     """Each step on our own result of the step before, then all at once."""
     source, steps = case.outputs["resize_for_policy"], case.config["aug_steps"]
     draw = drawn(steps)
-    functions = draw.steps(source.shape[0])
+    cropping = draw.side < 1
+    functions = [draw.crop] * cropping + draw.adjustments()
     if len(functions) != len(steps):
         raise ValueError(f"the product makes {len(functions)} steps of the case's {len(steps)}")
-    planes, out = images.to_planes(source), []
+    planes, out = source if cropping else images.to_planes(source), []
     for step, function in zip(steps, functions, strict=True):
         planes = function(planes)
         out += image(f"aug_{step['op']}", images.from_planes(planes), case)
