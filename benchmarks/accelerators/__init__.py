@@ -1,0 +1,1 @@
+"""Accelerators in one table: success in LIBERO, calls, tokens, FLOPs, latency, speed-up."""
