@@ -7,9 +7,10 @@
 Every method and policy runs the same episodes (`semanticvla_jax.evaluate`; interrupted, the same
 command continues). FLOPs are counted by tracing the programs that the calls took. Latency is that
 of queries, one at a time, on the same traced episodes: methods take turns, the median of the turns
-counts for each query, and what depends on the sentence alone is computed once. ms/step is latency x calls / control steps: what the
-robot pays for every step it makes, and speed-ups are ratios of that. Rows join methods with '+':
-vla_pruner+sp_vla_schedule. --show prints what there is without running anything.
+counts for each query, and what depends on the sentence alone is computed once. ms/step is latency x
+calls / control steps: what the robot pays for every step it makes; speed-ups are ratios of that.
+Rows join methods with '+', such as vla_pruner+sp_vla_schedule. --show prints what there is without
+running anything.
 
 With --latency_only: random weights, random images, any configuration; every program that a method
 may take, at several batch sizes. Meant for accelerators that hold the 7B shapes.

@@ -81,9 +81,7 @@ def _latencies(
     if not arguments.remeasure and known.get("of") == what and wanted <= known["seconds"].keys():
         return known["seconds"]
     print(f"\n=== {label}, latency of {len(contestants)} methods", flush=True)
-    seconds = take_turns(
-        contestants, episodes, arguments.rounds, lambda line: print(line, flush=True)
-    )
+    seconds = take_turns(contestants, episodes, arguments.rounds)
     write_whole(path, json.dumps({"of": what, "seconds": seconds}, indent=1) + "\n")
     return seconds
 

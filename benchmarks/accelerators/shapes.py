@@ -44,9 +44,8 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                 except InputError as error:
                     print(f"{method}: {error}", flush=True)
         plain = {row["batch"]: row["ms"] for row in rows if row["method"] == NONE}
-        rows = [
-            {"config": name, **row, "speed_up": plain[row["batch"]] / row["ms"]} for row in rows
-        ]
+        for row in rows:
+            row |= {"config": name, "speed_up": plain[row["batch"]] / row["ms"]}
         print(aligned([HEAD, *map(_cells, rows)]), flush=True)
         print(_verdict(rows), flush=True)
         found += rows
