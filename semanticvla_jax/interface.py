@@ -7,11 +7,12 @@ talks to a policy, such as a simulator worker, needs no more than this.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from semanticvla_jax.data import normalization
 from semanticvla_jax.data.options import DataOptions
@@ -19,6 +20,8 @@ from semanticvla_jax.data.transforms import ImageTransform
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.robots import RobotSpec, find_robot
 from semanticvla_jax.text.tokenizers import TEXT_END, PromptTokenizer
+
+See = Callable[[Sequence[np.ndarray]], dict[str, np.ndarray]]
 
 
 @dataclass
@@ -50,14 +53,26 @@ class Interface:
         Raises:
           InputError: something is missing, of a wrong shape or dtype, or not finite.
         """
+        return self.read(observation, self._see)
+
+    def read(self, observation: Mapping[str, Any], see: See) -> dict[str, np.ndarray]:
+        """As `prepare`; what becomes of the camera images, uint8[H, W, 3] each, is up to `see`."""
         check_observation(observation, self.robot)
-        images = [self.transform.rollout(observation[name]) for name in self.robot.camera_names]
+        frames = [
+            np.asarray(observation[camera.key])
+            if camera.square
+            else as_recorded(np.asarray(observation[camera.key]), self.camera_size)
+            for camera in self.robot.cameras
+        ]
         bounds = self.statistics.proprio.bounds(self.robot.normalisation)
         return {
-            "images": np.stack(images),
+            **see(frames),
             "state": bounds.normalize(np.asarray(observation["state"])).astype(np.float32),
             **self._encode(observation["instruction"]),
         }
+
+    def _see(self, frames: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        return {"images": np.stack([self.transform.rollout(frame) for frame in frames])}
 
     def finish(self, actions: np.ndarray) -> np.ndarray:
         """Normalised f32[..., A] -> the controller's units."""
@@ -109,6 +124,18 @@ def read_interface(meta: Mapping[str, Any], label: str, dataset: str | None = No
     )
 
 
+def as_recorded(frame: np.ndarray, height: int) -> np.ndarray:
+    """A frame of a camera that is not square, with the height of the demonstrations' images.
+
+    The released ALOHA pipeline squeezes every frame to a square of that side by PIL's bicubic
+    filter, when it writes demonstrations and when it acts. Frames that have the height already
+    are as the demonstrations were.
+    """
+    if frame.shape[0] == height:
+        return frame
+    return np.asarray(Image.fromarray(frame).resize((height, height), Image.Resampling.BICUBIC))
+
+
 def check_observation(observation: Mapping[str, Any], robot: RobotSpec) -> None:
     """Raises InputError unless `observation` is complete for the robot, and finite."""
     wanted = (*robot.camera_names, "state", "instruction")
@@ -120,14 +147,21 @@ def check_observation(observation: Mapping[str, Any], robot: RobotSpec) -> None:
             expected=f"{', '.join(wanted)} for the robot '{robot.name}'",
             fix=f"add {', '.join(missing)}",
         )
-    for name in robot.camera_names:
-        image = np.asarray(observation[name])
+    for camera in robot.cameras:
+        name, image = camera.key, np.asarray(observation[camera.key])
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
             raise InputError(
                 f"observation['{name}']",
                 found=f"{image.dtype}{list(image.shape)}",
                 expected="uint8[H, W, 3]",
                 fix="send the raw RGB camera image",
+            )
+        if camera.square and image.shape[0] != image.shape[1]:
+            raise InputError(
+                f"observation['{name}']",
+                found=f"{image.shape[0]} x {image.shape[1]} pixels",
+                expected="a square image, as in training",
+                fix="crop or render it so",
             )
     state = np.asarray(observation["state"])
     if state.shape != (robot.state_size,) or not np.isfinite(state).all():

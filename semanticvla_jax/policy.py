@@ -7,6 +7,7 @@ come from the checkpoint, so a client never sees a normalised number.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from semanticvla_jax.data.options import DataOptions
+from semanticvla_jax.inference import numerics
+from semanticvla_jax.inference.compiled import CompiledModel
+from semanticvla_jax.inference.mesh import find_compiler
+from semanticvla_jax.inference.options import DEFAULTS, InferenceOptions, optimised
+from semanticvla_jax.inference.pixels import suitable
+from semanticvla_jax.inference.program_cache import keep_programs
 from semanticvla_jax.interface import Interface, read_interface
 from semanticvla_jax.models import build, lora
 from semanticvla_jax.models.attention_maps import aggregation_attention
@@ -33,14 +40,34 @@ class Policy(Interface):
     Attributes:
       model: the module, without adapters.
       params: the model's parameters.
-      forward: (params, batch) -> normalised actions f32[B, K, A], compiled.
+      forward: (params, batch) -> normalised actions f32[B, K, A], any batch, one size of prompt.
       explain: (params, batch) -> the model's intermediates, a dict of arrays [B, ...], compiled.
+      options: how the model is run.
     """
 
     model: Any = field(repr=False)
     params: Any = field(repr=False)
     forward: Any = field(repr=False)
     explain: Any = field(repr=False)
+    options: InferenceOptions = field(default=DEFAULTS, repr=False)
+
+    @functools.cached_property
+    def compiled(self) -> CompiledModel:
+        """The model as programs, compiled when first asked for a batch size, or by `compile`."""
+        cameras = len(self.robot.cameras)
+        pixels = suitable(self.transform, cameras, self.camera_size)
+        return CompiledModel(
+            self.model,
+            self.params,
+            pixels,
+            self.example(),
+            prompt_lengths=self.options.prompt_lengths,
+            compiler=find_compiler(self.options.mesh),
+        )
+
+    def compile(self, sizes: Sequence[int]) -> None:
+        """Compiles for batches of these sizes, so that no query does."""
+        self.compiled.compile(sizes)
 
     def start_episode(self) -> None:
         """Nothing to forget: an answer depends on its observation alone."""
@@ -56,13 +83,25 @@ class Policy(Interface):
     def infer_batch(self, observations: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """B observations -> f32[B, K, A] in the controller's units.
 
-        Compiles once per B. Rows do not see each other, but their last bits depend on B.
+        Compiles once per B. Rows do not see each other, but their last bits depend on B and on the
+        longest prompt's length.
 
         Raises:
           InputError: as `infer`.
         """
-        batch = stack([self.prepare(observation) for observation in observations])
-        return self.finish(np.asarray(self.forward(self.params, batch)))
+        return self.finish(self.compute([self.receive(seen) for seen in observations]))
+
+    def receive(self, observation: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """One observation -> a row for `compute`; from any thread.
+
+        Raises:
+          InputError: as `infer`.
+        """
+        return self.read(observation, self.compiled.pixels.receive)
+
+    def compute(self, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+        """Rows of `receive` or `prepare` -> f32[B, K, A] normalised; from any thread."""
+        return self.compiled(rows)
 
 
 def stack(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -96,6 +135,8 @@ def load_policy(
     step: int | None = None,
     dataset: str | None = None,
     untrained: bool = False,
+    options: InferenceOptions = DEFAULTS,
+    **changes: Any,
 ) -> Policy:
     """The policy of a training run.
 
@@ -104,10 +145,17 @@ def load_policy(
       step: which checkpoint; the latest by default.
       dataset: whose normalisation to use; needed when it was trained on several.
       untrained: fresh parameters instead of the stored ones, as a floor to compare with.
+      options: how to run it.
+      changes: options by name, such as precision="int8".
 
     Raises:
-      InputError: no such checkpoint, or the dataset's statistics are not in it.
+      InputError: no such checkpoint, or the dataset's statistics are not in it; or options that
+        cannot be had.
     """
+    options = dataclasses.replace(options, **changes)
+    if options.compilation_cache:
+        keep_programs(options.compilation_cache)
+    compiler = find_compiler(options.mesh)
     opened, step = checkpoints.open_for_reading(checkpoint, step)
     meta = opened.read_meta(step)
     config, robot = meta["config"], find_robot(meta["robot"])
@@ -118,10 +166,14 @@ def load_policy(
     if untrained:
         params = jax.jit(init)(jax.random.key(config["seed"] + 1))
     else:
-        params = opened.read_params(step, jax.eval_shape(init, jax.random.key(0)))
+        shapes = jax.eval_shape(init, jax.random.key(0))
+        params = opened.read_params(step, compiler.placed_shapes(shapes))
     opened.close()
     params = merge_adapters(params, config["model"])
-    model = build_model(build.for_inference(config["model"]), robot, tokenizer)
+    config = numerics.computing_in(build.for_inference(config["model"]), options.dtype)
+    model = build_model(config, robot, tokenizer)
+    model, params = optimised(model, params, options)
+    params = compiler.place(params)
 
     @jax.jit
     def forward(params, batch):
@@ -137,7 +189,7 @@ def load_policy(
 
     label = f"{Path(checkpoint).resolve()}@{'untrained' if untrained else step}"
     interface = read_interface(meta, label, dataset)
-    compiled = {"forward": forward, "explain": explain}
+    compiled = {"forward": forward, "explain": explain, "options": options}
     return Policy(**vars(interface), model=model, params=params, **compiled)
 
 

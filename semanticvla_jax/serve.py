@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from semanticvla_jax.errors import InputError, exit_on_input_error
+from semanticvla_jax.inference import options as inference
 from semanticvla_jax.serving.accelerated import AcceleratedPolicy
 from semanticvla_jax.serving.options import ServerOptions
 from semanticvla_jax.serving.served_policy import BatchedPolicy, ServablePolicy
@@ -41,6 +42,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--accelerate", default="", help="methods and settings, see docs/accelerators.md")
     add("--execute", type=int, help="actions of each answer that clients execute, for --accelerate")
     add("--typical", help="demonstrations for efficient_vla, if not those of the training")
+    inference.add_arguments(add)
     add("--host", default=usual.host, help="0.0.0.0 lets other machines in")
     add("--port", type=int, default=usual.port, help="0 picks a free one")
     add("--api_keys", type=Path, help="file of API keys, one a line, any of which opens")
@@ -122,7 +124,8 @@ def loader(arguments: argparse.Namespace) -> Callable[[], ServablePolicy]:
         from semanticvla_jax.policy import load_policy
 
         checkpoint, step = arguments.checkpoint, arguments.checkpoint_step
-        policy = load_policy(checkpoint, step=step, dataset=arguments.dataset)
+        options = inference.read_arguments(arguments, fuse=not arguments.accelerate)
+        policy = load_policy(checkpoint, step=step, dataset=arguments.dataset, options=options)
         if not arguments.accelerate:
             return policy
         from semanticvla_jax.accelerate.load import load_accelerated

@@ -23,10 +23,13 @@ class AcceleratedPolicy(ServedPolicy):
 
     def __init__(self, policy: Any, program: Any, sizes: Sequence[int]):
         """Compiles; `program` as wrap.assemble makes it of the policy."""
+        self._program = program
+        super().__init__(policy, sizes)
+
+    def _compile(self) -> None:
         from semanticvla_jax.accelerate.turns import Turns
 
-        self._turns = Turns(policy, program, sizes)
-        super().__init__(policy, sizes)
+        self._turns = Turns(self._policy, self._program, self.sizes)
 
     def _act(self, queries: Sequence[Query]) -> list[Answer]:
         from semanticvla_jax.accelerate.turns import Turn

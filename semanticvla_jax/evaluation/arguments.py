@@ -15,6 +15,7 @@ from semanticvla_jax.evaluation.contestants import (
     no_checkpoint,
 )
 from semanticvla_jax.evaluation.plan import PLACEMENTS
+from semanticvla_jax.inference import options as inference
 from semanticvla_jax.libero.suites import Task, find_task, suite_tasks
 
 POLICIES = ("checkpoint", "untrained", "expert")
@@ -89,6 +90,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--batch_sizes", help="of the policy, such as 1,4,16; default: 1 on CPU, 16 elsewhere")
     add("--batch_delay_ms", type=float, default=5, help="that a query waits for others at most")
     add("--ray", help="run on the Ray cluster at this address; local: one on this machine")
+    inference.add_arguments(add)
     add("--policies", type=int, default=1, help="copies of the policy, with --ray")
     add("--policy_resources", default="", help="of each copy, with --ray, such as GPU=1 or TPU=4")
     return parser.parse_args(argv)
@@ -134,4 +136,5 @@ def chosen_policy(arguments: argparse.Namespace) -> Contestant:
         accelerate=arguments.accelerate,
         typical=arguments.typical,
         suites=suite_names(arguments.suite),
+        options=inference.read_arguments(arguments, fuse=not arguments.accelerate),
     )

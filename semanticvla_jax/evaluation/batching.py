@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from semanticvla_jax.errors import InputError
 
@@ -77,9 +77,3 @@ def check_sizes(text: str) -> tuple[int, ...]:
             fix="correct it, for example 1,4,16",
         )
     return tuple(sorted(sizes))
-
-
-def padded(rows: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
-    """`rows`, the last one repeated up to the smallest of the ascending `sizes` that holds them."""
-    size = next(size for size in sizes if size >= len(rows))
-    return [*rows, *[rows[-1]] * (size - len(rows))]

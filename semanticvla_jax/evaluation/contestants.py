@@ -16,6 +16,7 @@ from semanticvla_jax.errors import InputError
 from semanticvla_jax.evaluation.accelerated import ScheduledAgent
 from semanticvla_jax.evaluation.agents import Agent, ExpertAgent, PolicyAgent, SuiteAgent
 from semanticvla_jax.evaluation.served import Ask, ServedPolicy, load_served
+from semanticvla_jax.inference.options import DEFAULTS, InferenceOptions
 from semanticvla_jax.interface import Interface, read_interface
 
 
@@ -47,6 +48,7 @@ def checkpoint_policy(
     accelerate: str = "",
     typical: str | None = None,
     suites: Sequence[str] = (),
+    options: InferenceOptions = DEFAULTS,
 ) -> Contestant:
     """The policy of a training run.
 
@@ -61,6 +63,7 @@ def checkpoint_policy(
       sizes: batch sizes; None: one that suits the device.
       accelerate: accelerators, as accelerate.methods reads them; empty: none.
       typical: demonstrations for accelerators that want some; default: what it was trained on.
+      options: how the model is run.
 
     Raises:
       InputError: no such checkpoint, dataset or accelerator, or `execute` is out of range.
@@ -86,6 +89,7 @@ def checkpoint_policy(
         "dataset": dataset,
         **({"sentence": sentence} if sentence else {}),
         **({"accelerate": _settings(methods)} if methods else {}),
+        **options.changes,
     }
     make_policy = functools.partial(
         load_served,
@@ -96,6 +100,7 @@ def checkpoint_policy(
         sizes,
         accelerate,
         typical and os.path.abspath(typical),
+        options,
     )
     return Contestant(identity, make_agent, make_policy)
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from semanticvla_jax.evaluation.batching import padded
+from semanticvla_jax.inference.batches import padded
+from semanticvla_jax.inference.options import DEFAULTS, InferenceOptions
 
 Inputs = dict[str, np.ndarray]
 
@@ -63,6 +64,7 @@ class ServedPolicy:
     def __init__(self, policy, sizes: Sequence[int]):
         """Compiles a `semanticvla_jax.policy.Policy` for each of the ascending `sizes`."""
         self._policy, self.sizes = policy, tuple(sizes)
+        self._compile()
         for size in self.sizes:
             self.answer([Query(policy.example())] * size)
 
@@ -77,9 +79,19 @@ class ServedPolicy:
             for index, (query, answer) in enumerate(zip(queries, answers, strict=True))
         ]
 
+    def _compile(self) -> None:
+        self._policy.compile(self.sizes)
+
     def _act(self, queries: Sequence[Query]) -> list[Answer]:
-        actions = np.asarray(self._policy.forward(self._policy.params, self._batch(queries)))
-        return [Answer(actions[index], len(queries)) for index in range(len(queries))]
+        """Prompts of one room together, whatever company they came in."""
+        room, answers = self._policy.compiled.room, {}
+        rooms = [room(query.inputs) for query in queries]
+        for length in sorted(set(rooms)):
+            members = [index for index, other in enumerate(rooms) if other == length]
+            rows = padded([queries[index].inputs for index in members], self.sizes)
+            for index, actions in zip(members, self._policy.compute(rows), strict=False):
+                answers[index] = Answer(actions, len(queries))
+        return [answers[index] for index in range(len(queries))]
 
     def _batch(self, queries: Sequence[Query]) -> Inputs:
         from semanticvla_jax.policy import stack
@@ -102,6 +114,7 @@ def load_served(
     sizes: Sequence[int] | None,
     accelerate: str = "",
     typical: str | None = None,
+    options: InferenceOptions = DEFAULTS,
 ) -> ServedPolicy:
     """The policy of a checkpoint, ready to serve at `sizes`, or at one that suits the device.
 
@@ -111,7 +124,9 @@ def load_served(
 
     from semanticvla_jax.policy import load_policy
 
-    policy = load_policy(checkpoint, step=step, dataset=dataset, untrained=untrained)
+    policy = load_policy(
+        checkpoint, step=step, dataset=dataset, untrained=untrained, options=options
+    )
     sizes = sizes or ((1,) if jax.default_backend() == "cpu" else (16,))
     if not accelerate:
         return ServedPolicy(policy, sizes)

@@ -44,6 +44,8 @@ class Llama(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
+    Layer = LlamaLayer  # a class, not a field
+
     @property
     def head_width(self) -> int:
         return self.width // self.heads
@@ -228,7 +230,7 @@ class Llama(nn.Module):
 
     @property
     def _layer(self) -> LlamaLayer:
-        return LlamaLayer(
+        return self.Layer(
             self.heads,
             self.mlp_width,
             self.activation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -44,19 +44,23 @@ class LlamaAttention(nn.Module):
     def __call__(self, x, mask, angles, memory: Memory | None, slot) -> tuple[jax.Array, Memory]:
         """x[B, S, d] -> [B, S, d], and the memory with these positions written at `slot`."""
         batch, length, width = x.shape
-        project = functools.partial(self.dense, width, use_bias=False)
         query, key, value = (
-            project(kernel_init=self.kernel_init, name=f"{name}_proj")(x).reshape(
-                batch, length, self.heads, -1
-            )
-            for name in "qkv"
+            part.reshape(batch, length, self.heads, -1) for part in self.queries_keys_values(x)
         )
         key = rotate(key, angles)
         memory = Memory(key, value) if memory is None else memory.write(key, value, slot)
         weights = attention_weights(rotate(query, angles), memory.keys, mask)
         self.sow("attention", "weights", weights)
         out = weighted_values(weights, memory.values).reshape(batch, length, width)
-        return project(kernel_init=self.residual_init, name="o_proj")(out), memory
+        project = self.dense(width, use_bias=False, kernel_init=self.residual_init, name="o_proj")
+        return project(out), memory
+
+    def queries_keys_values(self, x: jax.Array) -> Sequence[jax.Array]:
+        """[B, S, d] -> three of the same shape."""
+        project = functools.partial(
+            self.dense, x.shape[-1], use_bias=False, kernel_init=self.kernel_init
+        )
+        return [project(name=f"{name}_proj")(x) for name in "qkv"]
 
 
 class GatedMLP(nn.Module):
@@ -71,17 +75,28 @@ class GatedMLP(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         act = choose(ACTIVATIONS, self.activation, "activation")
+        gate, up = self.gate_and_up(x)
+        return self.dense(
+            x.shape[-1], use_bias=False, kernel_init=self.residual_init, name="down_proj"
+        )(act(gate) * up)
+
+    def gate_and_up(self, x: jax.Array) -> Sequence[jax.Array]:
+        """[B, S, d] -> two of [B, S, width]."""
         widen = functools.partial(
             self.dense, self.width, use_bias=False, kernel_init=self.kernel_init
         )
-        hidden = act(widen(name="gate_proj")(x)) * widen(name="up_proj")(x)
-        return self.dense(
-            x.shape[-1], use_bias=False, kernel_init=self.residual_init, name="down_proj"
-        )(hidden)
+        return [widen(name=f"{name}_proj")(x) for name in ("gate", "up")]
 
 
 class LlamaLayer(nn.Module):
-    """One decoder layer."""
+    """One decoder layer.
+
+    Attributes:
+      Attention, MLP: classes of its parts; not fields.
+    """
+
+    Attention = LlamaAttention
+    MLP = GatedMLP
 
     heads: int
     mlp_width: int
@@ -112,8 +127,8 @@ class LlamaLayer(nn.Module):
             nn.RMSNorm, self.rms_epsilon, dtype=x.dtype, param_dtype=self.param_dtype
         )
         inits = (self.kernel_init, self.residual_init, self.dense)
-        attention = LlamaAttention(self.heads, *inits, name="self_attn")
-        mlp = GatedMLP(self.mlp_width, self.activation, *inits, name="mlp")
+        attention = self.Attention(self.heads, *inits, name="self_attn")
+        mlp = self.MLP(self.mlp_width, self.activation, *inits, name="mlp")
         attended, memory = attention(norm(name="input_layernorm")(x), mask, angles, memory, slot)
         x = x + attended
         return x + mlp(norm(name="post_attention_layernorm")(x)), memory

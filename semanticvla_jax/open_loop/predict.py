@@ -8,7 +8,7 @@ import numpy as np
 
 from semanticvla_jax.data.chunks import ChunkSource, ValidationSample, repeat_last
 from semanticvla_jax.data.episodes import EpisodeSource
-from semanticvla_jax.policy import Policy, stack
+from semanticvla_jax.policy import Policy
 
 TARGETS = "actions"
 
@@ -57,7 +57,7 @@ def predict(
         numbers = np.arange(first, first + batch_size)
         rows = [read(source[int(number)]) for number in np.minimum(numbers, len(source) - 1)]
         targets += [row.pop(TARGETS) for row in rows]
-        answers += list(np.asarray(policy.forward(policy.params, stack(rows))))
+        answers += list(policy.compute(rows))
     answered = np.stack(answers[: len(source)])
     start, stop = dataset.episode_start[episode : episode + 2]
     return Prediction(

@@ -112,6 +112,8 @@ class AcceleratedPolicy(BatchedPolicy):
             from semanticvla_jax.accelerate.turns import Turns
 
             self._turns = Turns(self.policy, self._program, self.sizes)
+        else:
+            self.policy.compile(self.sizes)
         question = Question(self.policy.example(), self._episode({"instruction": ""}, None))
         for size in self.sizes:
             self.run([question] * size)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from semanticvla_jax.inference.batches import padded
 from semanticvla_jax.robots import RobotSpec
 
 Row = Any  # what `prepare` makes for `run`; of a plain policy, Mapping[str, np.ndarray]
@@ -32,14 +33,17 @@ class ServablePolicy(Protocol):
     robot: RobotSpec
     camera_size: int
     chunk: int
-    params: Any
 
-    def prepare(self, observation: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
-        """One observation, checked, as model inputs without a batch axis; from any thread."""
+    def receive(self, observation: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
+        """One observation, checked, as a row for `compute`; from any thread."""
         ...
 
-    def forward(self, params: Any, batch: Mapping[str, np.ndarray]) -> Any:
-        """Model inputs [B, ...] -> normalised f32[B, K, A]."""
+    def compile(self, sizes: Sequence[int]) -> None:
+        """Compiles for batches of these sizes."""
+        ...
+
+    def compute(self, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+        """B rows, of one of these sizes -> normalised f32[B, K, A]."""
         ...
 
     def finish(self, actions: np.ndarray) -> np.ndarray:
@@ -47,7 +51,7 @@ class ServablePolicy(Protocol):
         ...
 
     def example(self) -> Mapping[str, np.ndarray]:
-        """Model inputs to compile with."""
+        """A row."""
         ...
 
 
@@ -80,10 +84,11 @@ class BatchedPolicy:
           observation: as read_observation returns it.
           remembered: of what the connection's last request came to; None at first.
         """
-        return self.policy.prepare(observation)
+        return self.policy.receive(observation)
 
     def warm_up(self) -> None:
         """Compiles every batch size, and whatever preparing an observation compiles."""
+        self.policy.compile(self.sizes)
         row = self.policy.example()
         for size in self.sizes:
             self.run([row] * size)
@@ -93,9 +98,6 @@ class BatchedPolicy:
         return [Acted(actions) for actions in self._actions(rows)]
 
     def _actions(self, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-        """Model inputs of B requests -> f32[B, K, A] in the controller's units."""
-        size = next(size for size in self.sizes if size >= len(rows))
-        padded = [*rows, *[rows[-1]] * (size - len(rows))]
-        batch = {name: np.stack([row[name] for row in padded]) for name in rows[0]}
-        actions = self.policy.forward(self.policy.params, batch)
-        return self.policy.finish(np.asarray(actions)[: len(rows)])
+        """Rows of B requests -> f32[B, K, A] in the controller's units."""
+        actions = self.policy.compute(padded(rows, self.sizes))
+        return self.policy.finish(actions[: len(rows)])

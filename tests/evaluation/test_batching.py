@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from semanticvla_jax.errors import InputError
-from semanticvla_jax.evaluation.batching import Batcher, check_sizes, padded
+from semanticvla_jax.evaluation.batching import Batcher, check_sizes
 
 
 class Clock:
@@ -68,17 +66,6 @@ def test_discarded_items_are_gone():
         queue.add(item)
     queue.discard(lambda item: item == "a")
     assert queue.take() == ["b", "b"]
-
-
-@given(
-    st.sets(st.integers(1, 20), min_size=1).map(sorted),
-    st.integers(1, 20),
-)
-def test_padding_reaches_the_smallest_size_that_holds_the_rows(sizes, count):
-    rows = list(range(min(count, max(sizes))))
-    batch = padded(rows, sizes)
-    assert len(batch) == min(size for size in sizes if size >= len(rows))
-    assert batch[: len(rows)] == rows and set(batch[len(rows) :]) <= {rows[-1]}
 
 
 def test_sizes_from_the_command_line():

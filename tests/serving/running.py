@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +36,6 @@ class FakePolicy:
     robot: RobotSpec = LIBERO
     camera_size: int = 16
     chunk: int = 8
-    params: Any = None
     entered: int = 0
     batches: list[int] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
@@ -45,21 +44,25 @@ class FakePolicy:
     def __post_init__(self):
         self.gate.set()
 
-    def prepare(self, observation: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def receive(self, observation: Mapping[str, Any]) -> dict[str, np.ndarray]:
         check_observation(observation, self.robot)
         if observation["instruction"] == "crash while preparing":
             raise RuntimeError("a secret of the server")
         return {"state": np.asarray(observation["state"], np.float32)}
 
-    def forward(self, params: Any, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+    def compile(self, sizes: Sequence[int]) -> None:
+        """There is nothing to compile."""
+
+    def compute(self, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
         self.entered += 1
         assert self.gate.wait(PATIENCE)
         time.sleep(self.seconds)
-        self.batches.append(len(batch["state"]))
-        if (batch["state"][:, 1] == -1).any():
+        self.batches.append(len(rows))
+        states = np.stack([row["state"] for row in rows])
+        if (states[:, 1] == -1).any():
             raise RuntimeError("a secret of the device")
         with np.errstate(over="ignore"):
-            first = 10 * batch["state"][:, 0] / 10 + self.offset  # overflows where a model would
+            first = 10 * states[:, 0] / 10 + self.offset  # overflows where a model would
         steps = np.arange(self.chunk, dtype=np.float32)
         values = first[:, None, None] + steps[None, :, None]
         return np.repeat(values, self.robot.action_size, axis=2)

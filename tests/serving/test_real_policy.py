@@ -30,7 +30,7 @@ def random_observation(seed: int) -> dict:
 def test_clients_get_what_the_policy_gives(policy):
     """In batches of any size, without compiling once it is ready."""
     with running(policy, batch_sizes=(1, 4), batch_wait=0.02) as server:
-        compiled = policy.forward._cache_size()
+        programs = policy.compiled.compile(())
 
         def episode(number: int) -> None:
             with server.client(robot="libero") as client:
@@ -46,7 +46,7 @@ def test_clients_get_what_the_policy_gives(policy):
 
         with ThreadPoolExecutor(CLIENTS) as threads:
             list(threads.map(episode, range(CLIENTS)))
-        assert policy.forward._cache_size() == compiled
+        assert policy.compiled.compile(()) == programs
         sizes = server.server.metrics.batch_size
         assert sizes._sum.get() == 6 * CLIENTS
 

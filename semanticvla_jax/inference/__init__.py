@@ -1,0 +1,1 @@
+"""Answers near the hardware's limit: compiled ahead of time, quantised, fused, sharded."""
