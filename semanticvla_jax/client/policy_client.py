@@ -12,7 +12,7 @@ import ssl as tls
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,11 +35,14 @@ class Answer:
         observation.
       policy: the checkpoint that acted; changes when the server swaps it.
       timing: the server's milliseconds: `infer_ms`, `queue_ms`, ...
+      accelerated: of an accelerated policy: `query`, how many of the episode were answered;
+        `by_model`, whether the model was asked; `tokens`, image tokens that got through it.
     """
 
     actions: np.ndarray
     policy: str
     timing: Mapping[str, float]
+    accelerated: Mapping[str, Any] = field(default_factory=dict)
 
 
 class PolicyClient:
@@ -125,7 +128,12 @@ class PolicyClient:
         if not isinstance(actions, np.ndarray):
             raise ServingError("unknown", "an answer without actions", found=reply)
         self._begins = False
-        return Answer(actions.copy(), str(reply.get("policy", "")), reply.get("server_timing", {}))
+        return Answer(
+            actions.copy(),
+            str(reply.get("policy", "")),
+            reply.get("server_timing", {}),
+            reply.get("accelerated", {}),
+        )
 
     def close(self) -> None:
         if self._connection is not None:

@@ -91,7 +91,8 @@ class AcceleratedPolicy(BatchedPolicy):
             actions = self._generator.propose(episode.buffer)
             if actions is not None:
                 return self._acted(episode, actions, episode.memory, by_model=False)
-        return Question(self.policy.prepare(observation), episode)
+        read = self.policy.receive if self._program is None else self.policy.prepare
+        return Question(read(observation), episode)
 
     def _episode(self, observation: Mapping[str, Any], remembered: Any) -> Episode:
         """The one that goes on, or a new one."""

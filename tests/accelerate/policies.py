@@ -35,6 +35,14 @@ class Words:
         }
 
 
+class QuickPolicy(Policy):
+    """Compiled without optimisation."""
+
+    @functools.cached_property
+    def forward(self):
+        return jit(lambda params, batch: self.model.apply({"params": params}, batch)[0])
+
+
 @functools.cache
 def policy(variant: str = "tiny") -> Policy:
     """An untrained policy: the smallest SemanticVLA, or a variant of the released one."""
@@ -47,7 +55,7 @@ def policy(variant: str = "tiny") -> Policy:
     rng = np.random.default_rng(0)
     states, actions = rng.uniform(-1, 1, (50, 8)), rng.uniform(-1, 1, (50, 7))
     actions[:, 6] = actions[:, 6] > 0
-    return Policy(
+    return QuickPolicy(
         label=variant,
         robot=ROBOT,
         camera_size=16,
@@ -57,8 +65,6 @@ def policy(variant: str = "tiny") -> Policy:
         statistics=DatasetStatistics.of(ROBOT, states, actions, 1),
         model=model,
         params=params,
-        forward=jit(lambda p, b: model.apply({"params": p}, b)[0]),
-        explain=None,
     )
 
 

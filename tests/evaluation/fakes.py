@@ -121,6 +121,41 @@ class DyingPolicy(FakePolicy):
         return super().answer(queries)
 
 
+class RememberingPolicy(FakePolicy):
+    """What it answers depends on all that the episode has asked, and on nothing else.
+
+    `kept` says how many queries it remembers, this one included.
+    """
+
+    def answer(self, queries) -> list[Answer]:
+        answers = []
+        for query, answer in zip(queries, super().answer(queries), strict=True):
+            total, count = query.memory or (np.zeros(7, np.float32), 0)
+            assert (count > 0) == (query.last_action is not None)
+            total, count = 0.5 * total + query.inputs["state"], count + 1
+            actions = np.sin(answer.actions + total)
+            kept = np.arange(7) < count
+            answers.append(
+                answer._replace(actions=actions, memory=(total, count), kept=kept, slots=(7,))
+            )
+        return answers
+
+
+class DyingRemembering(RememberingPolicy):
+    """Dies at its fifth batch, once, which a file remembers."""
+
+    def __init__(self, memory: Path):
+        super().__init__()
+        self._memory, self._batches = memory, 0
+
+    def answer(self, queries):
+        self._batches += 1
+        if self._batches == 5 and not self._memory.exists():
+            self._memory.touch()
+            strike("exit")
+        return super().answer(queries)
+
+
 make_agent = functools.partial(PolicyAgent, FakeInterface(), None, None)
 
 

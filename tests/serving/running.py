@@ -16,6 +16,7 @@ from semanticvla_jax.client.policy_client import PolicyClient
 from semanticvla_jax.interface import check_observation
 from semanticvla_jax.robots import LIBERO, RobotSpec
 from semanticvla_jax.serving.options import ServerOptions
+from semanticvla_jax.serving.served_policy import BatchedPolicy
 from semanticvla_jax.serving.server import PolicyServer
 
 PATIENCE = 20  # s for anything that must happen
@@ -127,6 +128,7 @@ def running(
     policy: FakePolicy | None = None,
     *,
     load: Callable[[], Any] | None = None,
+    batched: Callable[..., BatchedPolicy] = BatchedPolicy,
     ready: bool = True,
     **options,
 ) -> Iterator[Running]:
@@ -137,7 +139,7 @@ def running(
     up = threading.Event()
 
     async def main() -> None:
-        server = PolicyServer(load or (lambda: policy), ServerOptions(**chosen))
+        server = PolicyServer(load or (lambda: policy), ServerOptions(**chosen), batched)
         loop, thread = asyncio.get_running_loop(), threading.current_thread()
         started.append(Running(server, loop, thread, result))
         task = asyncio.create_task(server.run())
