@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,15 +40,11 @@ class Policy(Interface):
     Attributes:
       model: the module, without adapters.
       params: the model's parameters.
-      forward: (params, batch) -> normalised actions f32[B, K, A], any batch, one size of prompt.
-      explain: (params, batch) -> the model's intermediates, a dict of arrays [B, ...], compiled.
       options: how the model is run.
     """
 
     model: Any = field(repr=False)
     params: Any = field(repr=False)
-    forward: Any = field(repr=False)
-    explain: Any = field(repr=False)
     options: InferenceOptions = field(default=DEFAULTS, repr=False)
 
     @functools.cached_property
@@ -64,6 +60,16 @@ class Policy(Interface):
             prompt_lengths=self.options.prompt_lengths,
             compiler=find_compiler(self.options.mesh),
         )
+
+    @functools.cached_property
+    def forward(self) -> Callable[[Any, Any], jax.Array]:
+        """(params, batch of model inputs) -> normalised actions f32[B, K, A], in one go."""
+        return jax.jit(lambda params, batch: self.model.apply({"params": params}, batch)[0])
+
+    @functools.cached_property
+    def explain(self) -> Callable[[Any, Any], dict[str, Any]]:
+        """(params, batch of model inputs) -> the model's intermediates, [B, ...] each."""
+        return jax.jit(functools.partial(explained, self.model))
 
     def compile(self, sizes: Sequence[int]) -> None:
         """Compiles for batches of these sizes, so that no query does."""
@@ -102,6 +108,15 @@ class Policy(Interface):
     def compute(self, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
         """Rows of `receive` or `prepare` -> f32[B, K, A] normalised; from any thread."""
         return self.compiled(rows)
+
+
+def explained(model, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Any]:
+    """The model's intermediates, and where aggregation tokens look if there are some."""
+    (_, details), sown = model.apply({"params": params}, batch, mutable="intermediates")
+    attention = aggregation_attention(model, sown["intermediates"], batch["images"].shape[1])
+    if attention is None:
+        return details
+    return {**details, "dino": {**details["dino"], "query_attention": attention}}
 
 
 def stack(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -175,22 +190,9 @@ def load_policy(
     model, params = optimised(model, params, options)
     params = compiler.place(params)
 
-    @jax.jit
-    def forward(params, batch):
-        return model.apply({"params": params}, batch)[0]
-
-    @jax.jit
-    def explain(params, batch):
-        (_, details), sown = model.apply({"params": params}, batch, mutable="intermediates")
-        attention = aggregation_attention(model, sown["intermediates"], batch["images"].shape[1])
-        if attention is None:
-            return details
-        return {**details, "dino": {**details["dino"], "query_attention": attention}}
-
     label = f"{Path(checkpoint).resolve()}@{'untrained' if untrained else step}"
     interface = read_interface(meta, label, dataset)
-    compiled = {"forward": forward, "explain": explain, "options": options}
-    return Policy(**vars(interface), model=model, params=params, **compiled)
+    return Policy(**vars(interface), model=model, params=params, options=options)
 
 
 def merge_adapters(params: dict, config: Mapping[str, Any]) -> dict:

@@ -124,7 +124,7 @@ def loader(arguments: argparse.Namespace) -> Callable[[], ServablePolicy]:
         from semanticvla_jax.policy import load_policy
 
         checkpoint, step = arguments.checkpoint, arguments.checkpoint_step
-        options = inference.read_arguments(arguments, fuse=not arguments.accelerate)
+        options = inference.read_arguments(arguments)
         policy = load_policy(checkpoint, step=step, dataset=arguments.dataset, options=options)
         if not arguments.accelerate:
             return policy

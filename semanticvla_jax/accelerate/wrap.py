@@ -6,13 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
-
 from semanticvla_jax.accelerate.methods import read_methods
 from semanticvla_jax.accelerate.program import Program
 from semanticvla_jax.accelerate.sp_vla import Schedule
 from semanticvla_jax.accelerate.token_policy import TokenPolicy
 from semanticvla_jax.errors import InputError
+from semanticvla_jax.inference.fused import unfuse
 from semanticvla_jax.policy import stack
 
 
@@ -77,6 +76,8 @@ def assemble(
       InputError: as `wrap`.
     """
     check_composition(methods)
+    model, params = unfuse(policy.model, policy.params)
+    policy = dataclasses.replace(policy, model=model, params=params)
     for part in methods:
         if hasattr(part, "reshape"):
             policy = _reshaped(policy, part, typical)
@@ -121,16 +122,5 @@ def _reshaped(policy: Any, part: Any, typical: Sequence[Mapping[str, Any]]) -> A
             fix="pass some (typical=..., or --typical DATASET)",
         )
     model, params = part.reshape(policy.model, policy.params, stack(typical))
-
-    @jax.jit
-    def forward(params, batch):
-        return model.apply({"params": params}, batch)[0]
-
-    @jax.jit
-    def explain(params, batch):
-        return model.apply({"params": params}, batch)[1]
-
     label = f"{policy.label}+{part.name}"
-    return dataclasses.replace(
-        policy, label=label, model=model, params=params, forward=forward, explain=explain
-    )
+    return dataclasses.replace(policy, label=label, model=model, params=params)

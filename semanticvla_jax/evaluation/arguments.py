@@ -136,5 +136,5 @@ def chosen_policy(arguments: argparse.Namespace) -> Contestant:
         accelerate=arguments.accelerate,
         typical=arguments.typical,
         suites=suite_names(arguments.suite),
-        options=inference.read_arguments(arguments, fuse=not arguments.accelerate),
+        options=inference.read_arguments(arguments),
     )

@@ -85,6 +85,33 @@ def fuse(model: Any, params: dict) -> tuple[Any, dict]:
             whole, parts = next(item for item in FUSED.items() if item[1][0] == first)
             kernels = [flat.pop(f"{layer}/{part}/kernel") for part in parts]
             flat[f"{layer}/{whole}/kernel"] = jnp.concatenate(kernels, axis=-1)
-    fields = {f.name: getattr(model.llm, f.name) for f in dataclasses.fields(Llama)}
-    llm = FusedLlama(**{**fields, "parent": None, "name": None})
-    return model.clone(llm=llm), parameters.unflatten(flat)
+    return model.clone(llm=_as(FusedLlama, model.llm)), parameters.unflatten(flat)
+
+
+def unfuse(model: Any, params: dict) -> tuple[Any, dict]:
+    """The inverse of `fuse`, but layers stay one by one; quantised kernels are split as well."""
+    if type(model.llm) is not FusedLlama:
+        return model, params
+    flat = parameters.flatten(params)
+    for name in list(flat):
+        layer, _, whole = name.removesuffix("/kernel").partition("/")[2].partition("/")
+        if name.startswith("llm/") and whole in FUSED:
+            parts, kernel = FUSED[whole], flat.pop(name)
+            for index, part in enumerate(parts):
+                flat[f"llm/{layer}/{part}/kernel"] = _columns(kernel, index, len(parts))
+    return model.clone(llm=_as(Llama, model.llm)), parameters.unflatten(flat)
+
+
+def _columns(kernel: Any, index: int, count: int) -> Any:
+    """Part `index` of `count` equal ones, along the outputs of an array or of a quantised one."""
+
+    def part(leaf: jax.Array) -> jax.Array:
+        width = leaf.shape[-1] // count
+        return leaf[..., index * width : (index + 1) * width]
+
+    return jax.tree.map(part, kernel)
+
+
+def _as(kind: type[Llama], llm: Llama) -> Llama:
+    fields = {f.name: getattr(llm, f.name) for f in dataclasses.fields(Llama)}
+    return kind(**{**fields, "parent": None, "name": None})

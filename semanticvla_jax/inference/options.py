@@ -18,7 +18,7 @@ class InferenceOptions:
       dtype: of the computation, in numerics.DTYPES; "": as the configuration says.
       precision: of the weights, in quantization.PRECISIONS; "": as computed.
       mesh: "tensor=N" splits the model over N devices of this machine; "": one device.
-      fuse: one product for q, k, v and one for gate, up. Accelerators want the plain decoder.
+      fuse: one product for q, k, v and one for gate, up, but not on a mesh.
       prompt_lengths: rooms for prompts shorter than the longest, in tokens.
       compilation_cache: folder in which compiled programs are kept; "": nowhere.
     """
@@ -26,7 +26,7 @@ class InferenceOptions:
     dtype: str = ""
     precision: str = ""
     mesh: str = ""
-    fuse: bool = False
+    fuse: bool = True
     prompt_lengths: tuple[int, ...] = (32,)
     compilation_cache: str = ""
 
@@ -53,7 +53,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add("--compilation_cache", default="", help="folder that keeps compiled programs for restarts")
 
 
-def read_arguments(arguments: argparse.Namespace, *, fuse: bool) -> InferenceOptions:
+def read_arguments(arguments: argparse.Namespace) -> InferenceOptions:
     """Of `add_arguments`; JAX is not imported.
 
     Raises:
@@ -71,7 +71,6 @@ def read_arguments(arguments: argparse.Namespace, *, fuse: bool) -> InferenceOpt
         dtype=arguments.dtype,
         precision=arguments.precision,
         mesh=arguments.mesh,
-        fuse=fuse,
         prompt_lengths=tuple(map(int, words)),
         compilation_cache=arguments.compilation_cache,
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from semanticvla_jax.inference import fused
+from semanticvla_jax.inference.quantization import quantize
 from semanticvla_jax.models import variants
 from semanticvla_jax.models.build import build
 from semanticvla_jax.training import parameters
@@ -48,6 +49,18 @@ def test_kernels_stand_side_by_side():
     np.testing.assert_array_equal(both[:, 16:], stack["mlp"]["up_proj"]["kernel"][2])
     sizes = [sum(x.size for x in jax.tree.leaves(tree)) for tree in (params, rearranged)]
     assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize("precision", ["", "int8"])
+def test_what_was_fused_comes_apart_again(precision):
+    model, params = fused.unstack(*scanned())
+    together = fused.fuse(model, params)
+    if precision:
+        model, params = quantize(model, params, precision)
+        together = quantize(*together, precision)
+    apart, split = fused.unfuse(*together)
+    assert type(apart.llm) is type(model.llm)
+    jax.tree.map(np.testing.assert_array_equal, split, params)
 
 
 def test_words_one_by_one_and_special_decoders():

@@ -35,13 +35,15 @@ def knowing(policy, dataset, offset=0.0):
     stored = LIBERO.gripper.to_training(dataset.actions)
     actions = policy.statistics.action.bounds("bounds_q99").normalize(stored)
 
-    def forward(params, batch):
-        assert "actions" not in batch
-        rows = [np.abs(states - state).sum(1).argmin() for state in batch["state"]]
-        ahead = np.minimum(np.array(rows)[:, None] + np.arange(CHUNK), len(states) - 1)
+    def compute(rows):
+        assert not any("actions" in row for row in rows)
+        steps = [np.abs(states - row["state"]).sum(1).argmin() for row in rows]
+        ahead = np.minimum(np.array(steps)[:, None] + np.arange(CHUNK), len(states) - 1)
         return actions[ahead] + offset
 
-    return dataclasses.replace(policy, forward=forward)
+    known = dataclasses.replace(policy)
+    known.compute = compute
+    return known
 
 
 @pytest.mark.parametrize("batch_size", [5, 12, 16])
