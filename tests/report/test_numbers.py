@@ -84,6 +84,9 @@ def test_times(tmp_path):
     assert found["queries"] == 4 and found["latency_ms"]["p50"] == 25
     assert found["episodes_per_minute"] == 10  # two in twelve seconds
     assert found["steps_per_second"] == 4 and found["batch"] == 2
+    assert found["queries_per_episode"] == 2 and found["tokens"] is None
+    pruned = speed(run(tmp_path / "pruned", [result(0, True, tokens=[12, 6])]))
+    assert pruned["tokens"] == 9
 
 
 def test_rows_of_older_versions(tmp_path):

@@ -14,16 +14,19 @@ def speed(run: Run) -> dict[str, Any]:
     """Times of finished episodes; None for what the rows do not tell.
 
     Returns:
-      queries; latency_ms, render_ms: {p50, p90, p99, mean, max} per query (latency_ms: the policy's
-      answer including its queue); batch: mean number of queries answered together;
-      reset_seconds, episode_seconds: means per episode; steps_per_second and episodes_per_minute:
-      of one simulator process while it runs episodes.
+      queries; queries_per_episode; tokens: mean number of image tokens that got through an
+      accelerated policy, per query; latency_ms, render_ms: {p50, p90, p99, mean, max} per query
+      (latency_ms: the policy's answer including its queue); batch: mean number of queries answered
+      together; reset_seconds, episode_seconds: means per episode; steps_per_second and
+      episodes_per_minute: of one simulator process while it runs episodes.
     """
     rows = run.finished
     seconds = _all(rows, "seconds")
     total = sum(seconds)
     return {
         "queries": len(latencies(run)),
+        "queries_per_episode": _mean([len(row["latency_ms"]) for row in rows]),
+        "tokens": _mean([count for row in rows for count in row.get("tokens", ())]),
         "latency_ms": _percentiles(latencies(run)),
         "render_ms": _percentiles([ms for row in rows for ms in row["render_ms"]]),
         "batch": _mean([size for row in rows for size in row["batch"]]),

@@ -88,6 +88,10 @@ def _speed(runs: list[dict[str, Any]]) -> str:
     for run in runs:
         speed = run["speed"]
         cells = [f"{speed['queries']} queries"]
+        if speed["queries_per_episode"]:
+            cells.append(f"{speed['queries_per_episode']} per episode")
+        if speed["tokens"]:
+            cells.append(f"{speed['tokens']} image tokens")
         for name in ("latency_ms", "render_ms"):
             if speed[name]:
                 cells.append(f"{name} p50 {speed[name]['p50']}, p99 {speed[name]['p99']}")
