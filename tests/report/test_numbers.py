@@ -121,6 +121,7 @@ def test_the_command_runs_that_very_episode(tmp_path, index):
     row = result(index, False, seed=5)
     identity = {
         **IDENTITY,
+        "policy": "checkpoint+vla_pruner:drop=0.75+sp_vla",
         "placement": "jittered",
         "sentence": "it's",
         "perturbation": {"light": 1.0},
@@ -131,6 +132,7 @@ def test_the_command_runs_that_very_episode(tmp_path, index):
     arguments = parse_arguments(command[3:])
     assert arguments.checkpoint == str(tmp_path / "work dir") and arguments.sentence == "it's"
     assert (arguments.checkpoint_step, arguments.execute, arguments.max_steps) == (100, 2, 30)
+    assert (arguments.policy, arguments.accelerate) == ("checkpoint", "vla_pruner:drop=0.75,sp_vla")
     planned = plan_jobs(
         [SimpleNamespace(suite=arguments.suite, index=int(arguments.tasks))],
         arguments.episodes,
