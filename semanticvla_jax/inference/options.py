@@ -27,7 +27,7 @@ class InferenceOptions:
     precision: str = ""
     mesh: str = ""
     fuse: bool = True
-    prompt_lengths: tuple[int, ...] = (32,)
+    prompt_lengths: tuple[int, ...] = (40,)  # LIBERO's have 22 to 38
     compilation_cache: str = ""
 
     @property

@@ -26,7 +26,7 @@ def main(checkpoint: str) -> None:
     found = {}
     for precision in ("", "int8"):
         alone, split = (
-            load_policy(checkpoint, mesh=mesh, precision=precision, prompt_lengths=())
+            load_policy(checkpoint, mesh=mesh, precision=precision)
             for mesh in ("", "tensor=2")
         )
         row = alone.prepare(observation(alone))

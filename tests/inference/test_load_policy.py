@@ -36,7 +36,7 @@ def actions(finished_run) -> np.ndarray:
     [({"fuse": False}, 1e-5), ({"precision": "int8"}, 0.05), ({"dtype": "bfloat16"}, 0.05)],
 )
 def test_options_change_actions_as_little_as_they_say(finished_run, actions, changes, most):
-    policy = load_policy(finished_run, prompt_lengths=(), **changes)
+    policy = load_policy(finished_run, **changes)
     moved = np.abs(policy.infer(observation()) - actions)[:, :6].max()
     assert moved < most and (moved > 0 or "fuse" in changes)
 
