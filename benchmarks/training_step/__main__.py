@@ -90,8 +90,8 @@ def main(argv: list[str] | None = None) -> None:
         if arguments.torch:
             sizes.write_text(json.dumps(settings.sizes(config)))
             counts = ["--batch", str(arguments.batch), "--steps", str(arguments.steps)]
-            script = Path(__file__).with_name("torch_peft.py")
-            theirs = run([arguments.torch, str(script), "--sizes", str(sizes), *counts])
+            module = ["-m", "benchmarks.training_step.torch_peft"]
+            theirs = run([arguments.torch, *module, "--sizes", str(sizes), *counts])
     show(arguments.batch, ours, theirs)
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import ceilings
 from benchmarks.training_step import settings
 from semanticvla_jax.costs import products
 from semanticvla_jax.models import abstract
@@ -81,19 +82,6 @@ def model_flops(config) -> int:
     return products.total(products.trace(gradient, state.trainable, frozen, batch).products)
 
 
-def matrix_product_rate(size: int) -> float:
-    """FLOP/s of the best of ten bf16 products of two random size x size matrices."""
-    a, b = (jax.random.normal(jax.random.key(n), (size, size), jnp.bfloat16) for n in range(2))
-    multiply = jax.jit(jnp.matmul)
-    multiply(a, b).block_until_ready()
-    seconds = []
-    for _ in range(10):
-        began = time.perf_counter()
-        multiply(a, b).block_until_ready()
-        seconds.append(time.perf_counter() - began)
-    return 2 * size**3 / min(seconds)
-
-
 def measure(config, steps: int) -> dict:
     """Seconds of each of `steps` steps after two that warm up, with the devices' own ceilings."""
     planned = program(config)
@@ -117,7 +105,9 @@ def measure(config, steps: int) -> dict:
         "peak_bytes": memory.get("peak_bytes_in_use"),
         "compile_seconds": compile_seconds,
         "flops": model_flops(config),
-        "product_rate": matrix_product_rate(8192 if device.platform != "cpu" else 512),
+        "product_rate": ceilings.product_rate(
+            jnp.bfloat16, 8192 if device.platform != "cpu" else 512
+        ),
         "device": f"{len(jax.devices())} x {device.device_kind}",
         "versions": {"jax": jax.__version__},
     }
