@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import jax
@@ -43,14 +44,14 @@ class Pixels(Protocol):
 
 
 class HostPixels:
-    """Everything on the host, which a CPU does as fast in threads of its own."""
+    """Everything on the host, one thread per camera."""
 
     def __init__(self, transform: ImageTransform, cameras: int):
-        self._transform = transform
+        self._transform, self._threads = transform, ThreadPoolExecutor(cameras)
         self.fields: Fields = {"images": ((cameras, transform.size, transform.size, 3), np.uint8)}
 
     def receive(self, frames: Sequence[np.ndarray]) -> Row:
-        return {"images": np.stack([self._transform.rollout(frame) for frame in frames])}
+        return {"images": np.stack(list(self._threads.map(self._transform.rollout, frames)))}
 
     def admit(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return row
@@ -63,12 +64,13 @@ class DevicePixels:
     """Resizing and cropping in the compiled program, each two matrix products per image.
 
     Equals the host's result to one grey level. Images of other sizes than `camera_size`, and rows
-    prepared on the host, travel ready, marked as such.
+    prepared on the host, travel ready, marked as such. One thread per camera does what is left.
     """
 
     def __init__(self, transform: Sighted, cameras: int, camera_size: int):
         self._transform, self._camera_size = transform, camera_size
         self._side = max(camera_size, transform.size)
+        self._threads = ThreadPoolExecutor(cameras)
         self.fields: Fields = {
             "images": ((cameras, self._side, self._side, 3), np.uint8),
             "ready": ((cameras,), np.bool_),
@@ -76,11 +78,9 @@ class DevicePixels:
 
     def receive(self, frames: Sequence[np.ndarray]) -> Row:
         ready = [frame.shape[:2] != (self._camera_size,) * 2 for frame in frames]
-        seen = [
-            self._transform.rollout(frame) if done else as_stored(frame)
-            for frame, done in zip(frames, ready, strict=True)
-        ]
-        return {"images": self._canvas(seen), "ready": np.array(ready)}
+        ways = [self._transform.rollout if done else as_stored for done in ready]
+        seen = self._threads.map(lambda way, frame: way(frame), ways, frames)
+        return {"images": self._canvas(list(seen)), "ready": np.array(ready)}
 
     def admit(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         if "ready" in row:
