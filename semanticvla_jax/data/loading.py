@@ -7,6 +7,9 @@ interruptions, so the number of the next batch is all there is to save.
 from __future__ import annotations
 
 import functools
+import os
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -179,7 +182,8 @@ class TrainingData:
             grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=2 * self.threads)
         )
         if self.workers:
-            ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(num_workers=self.workers))
+            options = grain.MultiprocessingOptions(num_workers=self.workers)
+            ahead = ahead.mp_prefetch(options, worker_init_fn=_end_with_parent)
         return ahead
 
     def peek(self) -> list[Batch]:
@@ -218,6 +222,18 @@ class TrainingData:
     def set_state(self, state: Mapping[str, int]) -> None:
         """Continues at a saved position."""
         self.position = int(state["next_batch"])
+
+
+def _end_with_parent(worker: int, workers: int) -> None:
+    """In a worker: ends it soon after the training process, which may be killed, is gone."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _check_names(datasets: Sequence[EpisodeSource]) -> None:

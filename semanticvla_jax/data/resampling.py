@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 
 import numpy as np
 
 from semanticvla_jax.data.compiled import compiled
 
-TERMS = 4  # that one pass over a line adds
+TERMS = 8  # that one pass over a line adds
 
 
 @lru_cache(maxsize=64)
@@ -33,19 +34,36 @@ def lanczos3(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
 def resize(image: np.ndarray, size: int) -> np.ndarray:
     """uint8[H, W, 3] -> uint8[size, size, 3], rounded and clipped."""
     height, width, _ = image.shape
-    lines = image.reshape(height, -1)
-    return _resize(lines, *lanczos3(height, size), *lanczos3(width, size)).reshape(size, size, 3)
+    lines, turned = image.reshape(height, -1), _scratch.lines(3 * width, size)
+    resized = _resize(lines, turned, *lanczos3(height, size), *lanczos3(width, size))
+    return resized.reshape(size, size, 3)
+
+
+class _Scratch(threading.local):
+    """Memory of a thread that stays in its cache from image to image."""
+
+    def __init__(self):
+        self._numbers = np.empty(0, np.float32)
+
+    def lines(self, count: int, length: int) -> np.ndarray:
+        """f32[count, length], whose values mean nothing."""
+        if self._numbers.size < count * length:
+            self._numbers = np.empty(count * length, np.float32)
+        return self._numbers[: count * length].reshape(count, length)
+
+
+_scratch = _Scratch()
 
 
 @compiled
-def _resize(lines, rows, row_weights, columns, column_weights):
+def _resize(lines, turned, rows, row_weights, columns, column_weights):
     """uint8[H, 3 W] -> uint8[M, 3 N]. In between, the image lies on its side.
 
     Sums then run along whole lines both times, and eight or sixteen lines at a time, which stay in
     the cache, are turned. One function, because threads wait for the interpreter between two.
     """
     height, width, length = len(rows), len(columns), lines.shape[1]
-    turned, sums = np.empty((length, height), np.float32), np.empty((8, length), np.float32)
+    sums = np.empty((8, length), np.float32)
     for first in range(0, height, 8):
         count = min(8, height - first)
         for number in range(count):
@@ -54,9 +72,13 @@ def _resize(lines, rows, row_weights, columns, column_weights):
             for tap in range(0, len(pixels), TERMS):
                 a, b = lines[pixels[tap]], lines[pixels[tap + 1]]
                 c, d = lines[pixels[tap + 2]], lines[pixels[tap + 3]]
+                e, f = lines[pixels[tap + 4]], lines[pixels[tap + 5]]
+                g, h = lines[pixels[tap + 6]], lines[pixels[tap + 7]]
                 p, q, r, s = shares[tap], shares[tap + 1], shares[tap + 2], shares[tap + 3]
+                t, u, v, w = shares[tap + 4], shares[tap + 5], shares[tap + 6], shares[tap + 7]
                 for x in range(length):
-                    line[x] = line[x] + p * a[x] + q * b[x] + r * c[x] + s * d[x]
+                    half = line[x] + p * a[x] + q * b[x] + r * c[x] + s * d[x]
+                    line[x] = half + t * e[x] + u * f[x] + v * g[x] + w * h[x]
         for x in range(length):
             for number in range(count):
                 turned[x, first + number] = sums[number, x]
@@ -71,9 +93,13 @@ def _resize(lines, rows, row_weights, columns, column_weights):
             for tap in range(0, len(pixels), TERMS):
                 a, b = turned[pixels[tap]], turned[pixels[tap + 1]]
                 c, d = turned[pixels[tap + 2]], turned[pixels[tap + 3]]
+                e, f = turned[pixels[tap + 4]], turned[pixels[tap + 5]]
+                g, h = turned[pixels[tap + 6]], turned[pixels[tap + 7]]
                 p, q, r, s = shares[tap], shares[tap + 1], shares[tap + 2], shares[tap + 3]
+                t, u, v, w = shares[tap + 4], shares[tap + 5], shares[tap + 6], shares[tap + 7]
                 for y in range(height):
-                    line[y] = line[y] + p * a[y] + q * b[y] + r * c[y] + s * d[y]
+                    half = line[y] + p * a[y] + q * b[y] + r * c[y] + s * d[y]
+                    line[y] = half + t * e[y] + u * f[y] + v * g[y] + w * h[y]
             for y in range(height):
                 value = min(max(np.rint(line[y]), np.float32(0)), np.float32(255))
                 rounded[number, y] = np.uint8(value)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import subprocess
 import sys
 
 import numpy as np
+import psutil
 import pytest
 from ml_collections import ConfigDict
 
@@ -174,6 +176,8 @@ def test_bad_options(tiny_dataset):
 
 WORKERS = """
 import multiprocessing
+import os
+import signal
 import sys
 import numpy as np
 from absl import flags
@@ -202,6 +206,10 @@ if __name__ == "__main__":
             next(there)
     except InputError as error:
         print(error)
+    there = iter(open_at(0, workers=2))
+    next(there)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -211,7 +219,7 @@ def printed_with_workers(tiny_dataset, tmp_path_factory):
     script.write_text(WORKERS)
     command = [sys.executable, str(script), str(tiny_dataset)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
-    assert finished.returncode == 0, finished.stderr
+    assert finished.returncode == -signal.SIGKILL, finished.stderr
     return finished.stdout.splitlines()
 
 
@@ -220,7 +228,16 @@ def test_worker_processes_change_nothing_and_nobody_imports_tensorflow(printed_w
 
 
 def test_a_killed_worker_is_an_error_that_names_the_files(printed_with_workers):
-    assert len(printed_with_workers) == 2
+    assert len(printed_with_workers) == 3
     message = printed_with_workers[1]
     assert message.startswith("training data, batch ") and "exit code -9" in message
     assert message.count("libero_object_no_noops-train.tfrecord-0000") in (1, 2)
+
+
+def test_workers_end_when_the_training_process_is_killed(printed_with_workers):
+    workers = [int(pid) for pid in printed_with_workers[2].split()]
+    assert len(workers) >= 2
+    _, alive = psutil.wait_procs(
+        [psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], 30
+    )
+    assert not alive
