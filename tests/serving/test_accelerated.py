@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import functools
-from unittest import mock
 
-import jax
 import numpy as np
 import pytest
 
 from semanticvla_jax.accelerate.sp_vla import Schedule
-from semanticvla_jax.accelerate.vla_pruner import VLAPruner
-from semanticvla_jax.accelerate.wrap import Accelerated, assemble
+from semanticvla_jax.accelerate.wrap import Accelerated
 from semanticvla_jax.client.errors import ServingError
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.serving.accelerated import AcceleratedPolicy
-from tests.accelerate import policies
-from tests.models.smallest import jit
+from tests.serving.counting import CountedPolicy, CountingProgram
 from tests.serving.running import FakePolicy, observation, running
 
 
@@ -26,16 +22,18 @@ def batched(methods: str, execute: int):
 
 @pytest.fixture(scope="module")
 def pruned():
-    """A server of the smallest policy, pruned from an episode's second query on."""
-    with mock.patch.object(jax, "jit", jit):
-        accelerated = assemble(policies.policy(), [VLAPruner(before=1, watched=1, window=1)])
-        options = {"batched": batched("vla_pruner", 2), "batch_sizes": (2,), "batch_wait": 0.01}
-        with running(load=lambda: accelerated, **options) as server:
-            yield server
+    """A server that keeps 12 tokens of an episode's first query and 6 of the others."""
+    fake = CountedPolicy()
+    options = {"batched": batched("vla_pruner", 2), "batch_sizes": (2,), "batch_wait": 0.01}
+    accelerated = Accelerated(fake, CountingProgram(fake), ())
+    with running(load=lambda: accelerated, **options) as server:
+        yield server
 
 
-def tokens(client, seed: int, **changes) -> int:
-    return client.query({**policies.observation(seed), **changes}).accelerated["tokens"]
+def tokens(client, value: float, **changes) -> int:
+    answer = client.query(observation(value, **changes))
+    assert answer.actions[0, 0] == value
+    return answer.accelerated["tokens"]
 
 
 def test_an_episode_is_a_connection_until_the_client_says_otherwise(pruned):
@@ -50,7 +48,7 @@ def test_an_episode_is_a_connection_until_the_client_says_otherwise(pruned):
         assert tokens(second, 2) == 6
         assert [tokens(first, seed, instruction="lift") for seed in range(2)] == [12, 6]
         assert [tokens(first, seed) for seed in range(2)] == [12, 6]
-        answer = first.query(policies.observation(7))
+        answer = first.query(observation(7))
         assert answer.accelerated == {"query": 3, "by_model": True, "tokens": 6}
     with pruned.client() as again:
         assert tokens(again, 0) == 12
@@ -61,9 +59,9 @@ def test_what_is_refused_changes_nothing(pruned):
         assert [tokens(client, seed) for seed in range(2)] == [12, 6]
         for entry in ({"reset": "yes"}, {"last_action": np.zeros(3)}, {"state": np.zeros(2)}):
             with pytest.raises(ServingError) as refused:
-                client.query({**policies.observation(0), **entry})
+                client.query(observation(**entry))
             assert refused.value.code == "bad_observation"
-        answer = client.query({**policies.observation(2), "last_action": np.zeros(7)})
+        answer = client.query(observation(2, last_action=np.zeros(7)))
         assert answer.accelerated["query"] == 3
 
 
