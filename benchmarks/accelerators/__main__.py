@@ -23,11 +23,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.accelerators import costs, rollouts, table
-from benchmarks.accelerators.contestants import NONE
 from semanticvla_jax.errors import InputError, exit_on_input_error
 
 METHODS = (
@@ -72,8 +70,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         from benchmarks.accelerators import shapes
 
         print(json.dumps({"latencies": shapes.measure(arguments)}))
-        return
-    policies, methods = read_policies(arguments.policies), arguments.methods.split(",")
+    else:
+        compare(arguments, read_policies(arguments.policies), arguments.methods.split(","))
+
+
+def compare(
+    arguments: argparse.Namespace, policies: Mapping[str, str], methods: Sequence[str]
+) -> None:
+    """Runs what is missing, and prints tables and judgements."""
+    from benchmarks.accelerators import costs, rollouts, table
+    from benchmarks.accelerators.contestants import NONE
+
     if not arguments.show:
         for method in (NONE, *methods):  # each for all policies, so that early pieces compare
             for label, checkpoint in policies.items():
