@@ -28,7 +28,7 @@ def test_grippers_that_open_by_degrees_are_measured():
     found = expected.copy()
     found[0, 0, 13] = 0.5
     summary = errors(found, expected, ALOHA)["gripper"]
-    assert summary == {"mean": 0.5 / 50, "max": 0.5, "unit": "opening, 0 to 1"}
+    assert summary == {"mean": pytest.approx(0.5 / 50), "max": 0.5, "unit": "opening, 0 to 1"}
 
 
 def test_table_and_bad_arguments():
