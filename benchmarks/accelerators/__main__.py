@@ -12,10 +12,11 @@ calls / control steps: what the robot pays for every step it makes; speed-ups ar
 Rows join methods with '+', such as vla_pruner+sp_vla_schedule. --show prints what there is without
 running anything.
 
-With --latency_only: random weights, random images, any configuration; every program that a method
-may take, at several batch sizes. Meant for accelerators that hold the 7B shapes.
+With --latency_only: random weights, random images, any configuration; the smallest and the largest
+program that a method may take, at several batch sizes. Meant for devices that hold the 7B shapes.
+With --flops_only: their FLOPs, without allocating anything.
 
-Last line: JSON of all judgements, or of all latencies.
+Last line: JSON of all judgements, latencies or FLOPs.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--rounds", type=int, default=3, help="times that every traced episode is timed")
     add("--show", action="store_true", help="only what was run already")
     add("--remeasure", action="store_true", help="latencies, even if they were measured before")
-    add("--latency_only", action="store_true")
+    add("--flops_only", action="store_true", help="of --config, counted on any machine")
+    add("--latency_only", action="store_true", help="of --config, on a machine that holds it")
     add("--config", nargs="+", default=["configs/semanticvla_libero.py"], metavar="FILE.py:WORDS")
     add("--batch", default="1,8", help="batch sizes, with --latency_only")
     add("--calls", type=int, default=50, help="of each program, with --latency_only")
@@ -66,7 +68,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 @exit_on_input_error
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(argv)
-    if arguments.latency_only:
+    if arguments.flops_only:
+        from benchmarks.accelerators import counts
+
+        print(json.dumps({"flops": counts.count(arguments)}))
+    elif arguments.latency_only:
         from benchmarks.accelerators import shapes
 
         print(json.dumps({"latencies": shapes.measure(arguments)}))
