@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,7 +127,11 @@ class Augmentation:
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """uint8[S, S, 3] -> uint8[S, S, 3]."""
-        return self.draw(rng).apply(image)
+        return image if self._changes_nothing else self.draw(rng).apply(image)
+
+    @functools.cached_property
+    def _changes_nothing(self) -> bool:
+        return dataclasses.replace(self, offsets=independent_offsets) == NO_AUGMENTATION
 
 
 NO_AUGMENTATION = Augmentation(1.0, 0.0, (1.0, 1.0), (1.0, 1.0), 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,15 +154,13 @@ def _longest(starts: np.ndarray, ends: np.ndarray) -> int:
 
 @dataclass(frozen=True)
 class TrainingSample:
-    """Sample -> one row of a batch, its images augmented, each by draws of its own."""
+    """Sample -> one row for `stack`, its images augmented, each by draws of its own."""
 
     transform: ImageTransform
 
-    def __call__(self, sample: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
         sample = dict(sample)
-        sample["images"] = np.stack(
-            [self.transform.training(jpeg, rng) for jpeg in sample.pop("jpegs")]
-        )
+        sample["images"] = [self.transform.training(jpeg, rng) for jpeg in sample.pop("jpegs")]
         return sample
 
 
@@ -178,3 +176,10 @@ class ValidationSample:
             [self.transform.validation(jpeg) for jpeg in sample.pop("jpegs")]
         )
         return sample
+
+
+def stack(rows: Sequence[dict]) -> dict[str, np.ndarray]:
+    """Rows, whose `images` may be lists, -> arrays [B, ...]; copies each image once."""
+    images = np.stack([image for row in rows for image in row["images"]])
+    batch = {name: np.stack([row[name] for row in rows]) for name in rows[0] if name != "images"}
+    return {**batch, "images": images.reshape(len(rows), -1, *images.shape[1:])}

@@ -80,16 +80,18 @@ def open_training_data(
     transform = options.image_transform()
     weights = options.weights or weights
 
-    def batches(sources, *transforms) -> grain.MapDataset:
-        samples = functools.reduce(
-            grain.MapDataset.random_map, transforms, ordered(sources, seed, weights)
-        )
-        share = Share(samples, shard_index, shard_count, batch_size)
-        return share.batch(batch_size // shard_count, drop_remainder=True)
+    def share(samples: grain.MapDataset) -> Share:
+        return Share(samples, shard_index, shard_count, batch_size)
 
+    order = functools.partial(ordered, seed=seed, weights=weights)
+    rows = share(order(training).random_map(chunks.TrainingSample(transform)))
+    files = share(order(list(map(chunks.Files, training))))
+    batching = functools.partial(
+        grain.MapDataset.batch, batch_size=batch_size // shard_count, drop_remainder=True
+    )
     return TrainingData(
-        batches=batches(training, chunks.TrainingSample(transform)),
-        files=batches(list(map(chunks.Files, training))),
+        batches=batching(rows, batch_fn=chunks.stack),
+        files=batching(files),
         validation=tuple(validation),
         transform=transform,
         tokenizer=tokenizer,
