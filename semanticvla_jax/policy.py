@@ -174,10 +174,10 @@ def load_policy(
     opened, step = checkpoints.open_for_reading(checkpoint, step)
     meta = opened.read_meta(step)
     config, robot = meta["config"], find_robot(meta["robot"])
-    options = DataOptions.of(config["data"])
-    tokenizer = options.tokenizer()
+    data = DataOptions.of(config["data"])
+    tokenizer = data.tokenizer()
     model = build_model(config["model"], robot, tokenizer)
-    init = functools.partial(_init, model, robot, options, tokenizer)
+    init = functools.partial(_init, model, robot, data, tokenizer)
     if untrained:
         params = jax.jit(init)(jax.random.key(config["seed"] + 1))
     else:
@@ -213,6 +213,6 @@ def example_batch(robot: RobotSpec, image_size: int, tokenizer: PromptTokenizer)
     }
 
 
-def _init(model, robot, options: DataOptions, tokenizer, key: jax.Array) -> dict:
-    batch = example_batch(robot, options.image_size, tokenizer)
+def _init(model, robot, data: DataOptions, tokenizer, key: jax.Array) -> dict:
+    batch = example_batch(robot, data.image_size, tokenizer)
     return model.init({"params": key, "noise": key}, batch)["params"]

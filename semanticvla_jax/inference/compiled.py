@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -103,7 +103,7 @@ class CompiledModel:
             lines = self._lines.pack(
                 [{**row, "slot": slot} for row, slot in zip(admitted, slots, strict=True)]
             )
-            actions = program(self._params, self._sentences.table, lines)
+            actions = program(self._sentences.table, lines)
         return np.asarray(actions)
 
     def _program(self, size: int, prompt: int) -> Any:
@@ -142,12 +142,27 @@ class Compiler:
         """Other arrays to where programs want them."""
         return tree
 
-    def compile(self, function: Any, params: Any, *arguments: Any, donate: int = 0) -> Any:
-        """A program of (params, *arguments) for arrays of these shapes.
+    def compile(
+        self, function: Callable[..., Any], params: Any, *arguments: Any, donate: int = 0
+    ) -> Callable[..., Any]:
+        """function(params, *arguments) as a program of other arguments of these shapes.
 
         Args:
-          donate: number of arguments behind params whose memory the result may take.
+          donate: number of arguments, from the first on, whose memory the result may take.
         """
-        donated = tuple(range(1, 1 + donate))
-        lowered = jax.jit(function, donate_argnums=donated).lower(params, *arguments)
-        return lowered.compile(self._options)
+        leaves, tree = jax.tree.flatten(params)
+
+        def flat(leaves, *arguments):
+            return function(jax.tree.unflatten(tree, leaves), *arguments)
+
+        program = jax.jit(
+            flat,
+            donate_argnums=tuple(range(1, 1 + donate)),
+            **self._shardings(leaves, len(arguments)),
+        )
+        compiled = program.lower(leaves, *arguments).compile(self._options)
+        return functools.partial(compiled, leaves)  # flat: a tree takes time at every call
+
+    def _shardings(self, leaves: Sequence[jax.Array], arguments: int) -> dict[str, Any]:
+        """Options of jax.jit."""
+        return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -64,16 +65,10 @@ class MeshCompiler(Compiler):
     def put(self, tree: Any) -> Any:
         return jax.device_put(tree, sharding.replicated(self._mesh))
 
-    def compile(self, function: Any, params: Any, *arguments: Any, donate: int = 0) -> Any:
+    def _shardings(self, leaves: Sequence[jax.Array], arguments: int) -> dict[str, Any]:
         whole = sharding.replicated(self._mesh)
-        split = jax.tree.map(lambda leaf: leaf.sharding, params)
-        program = jax.jit(
-            function,
-            in_shardings=(split, *[whole] * len(arguments)),
-            out_shardings=whole,
-            donate_argnums=tuple(range(1, 1 + donate)),
-        )
-        return program.lower(params, *arguments).compile(self._options)
+        split = [leaf.sharding for leaf in leaves]
+        return {"in_shardings": (split, *[whole] * arguments), "out_shardings": whole}
 
 
 def parameter_shardings(params: dict, mesh: Mesh) -> dict:

@@ -42,7 +42,7 @@ class Sentences:
           capacity: slots.
           compiler: see compiled.Compiler.
         """
-        self._params, self.capacity = params, capacity
+        self.capacity = capacity
         batch = _one(example)
         shapes = jax.eval_shape(understand, params, batch)
         self.table = compiler.put(
@@ -76,7 +76,7 @@ class Sentences:
         for key in [key for key in sentences if key not in self._slots]:
             full = len(self._slots) == self.capacity
             slot = self._slots.popitem(last=False)[1] if full else len(self._slots)
-            self.table = self._learn(self._params, self.table, np.int32(slot), _one(sentences[key]))
+            self.table = self._learn(self.table, np.int32(slot), _one(sentences[key]))
             self._slots[key] = slot
         return np.array([self._slots[_key(row)] for row in rows], np.int32)
 
