@@ -51,6 +51,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--placement", default="official", choices=("official", "jittered"))
     add("--seed", type=int, default=777, help="of jitter and fixtures")
     add("--execute", type=int, default=2, help="actions per query")
+    add("--max_steps", type=int, help="step limit; default: the suite's")
     add("--workers", type=int, default=os.cpu_count(), help="simulator processes")
     add("--typical", help="demonstrations for efficient_vla; default: those of the training")
     add("--rounds", type=int, default=3, help="times that every traced episode is timed")

@@ -42,6 +42,8 @@ def run(arguments: argparse.Namespace, label: str, checkpoint: str, method: str)
         command += ["--trace_every", str(TRACE_EVERY)]
     else:
         command += ["--accelerate", methods_of(method)]
+    if arguments.max_steps:
+        command += ["--max_steps", str(arguments.max_steps)]
     if arguments.typical:
         command += ["--typical", arguments.typical]
     # Programs that an earlier piece of the same row compiled are not compiled again.
