@@ -9,9 +9,9 @@ buffer is filled with `--frames` frames first; ours shuffles as many without a b
 written first (4.2 GB for 100,000, into --folder or a temporary one; TMPDIR chooses the disk), and
 its files are read once before each comparison, so that the disk is not measured. Each pipeline is
 a process of its own. The two take turns, ROUNDS times `--seconds` each, so that both meet the
-machine's good and bad moments; while one works the other rests, its prefetched batches full (as
-many are taken uncounted at the beginning of a turn). Frames per second are those of all turns; CPU
-ms is what all threads of the process used per frame.
+machine's good and bad moments; while one works the other is stopped (SIGSTOP), so that it can
+neither disturb nor work ahead. Frames per second are those of all turns; CPU ms is what all threads
+of the process used per frame.
 
 Memory is that of the process and its children at the end of the measurement without augmentation:
 RSS all resident pages, PSS with shared ones in part, anonymous those that no file backs. The files
@@ -25,6 +25,7 @@ import argparse
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ AUGMENTATIONS = ("none", "crop", "colour")
 NO_COLOURS = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 OPTIONS = {"none": {"crop_area": 1.0, **NO_COLOURS}, "crop": NO_COLOURS, "colour": {}}
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-WARM_UP = 10  # batches
+WARM_UP_SECONDS = 2
 ROUNDS = 4
 
 
@@ -69,8 +70,6 @@ def answer_turns(batches: Iterator) -> None:
     next(batches)
     print(json.dumps({"first_batch": time.perf_counter() - asked}), flush=True)
     for line in sys.stdin:
-        for _ in itertools.islice(batches, WARM_UP):
-            pass
         began, used, frames = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - began < float(line):
             frames += len(next(batches)["images"])
@@ -110,11 +109,15 @@ class Pipeline:
         )
         self.first_batch = self._read()["first_batch"]
         self.turns: list[dict[str, float]] = []
+        self.take_turn(WARM_UP_SECONDS)
+        self.turns.clear()
 
     def take_turn(self, seconds: float) -> None:
+        self._process.send_signal(signal.SIGCONT)
         self._process.stdin.write(f"{seconds}\n")
         self._process.stdin.flush()
         self.turns.append(self._read())
+        self._process.send_signal(signal.SIGSTOP)
 
     def _read(self) -> dict[str, float]:
         line = self._process.stdout.readline()
@@ -123,6 +126,7 @@ class Pipeline:
         return json.loads(line)
 
     def close(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
         self._process.stdin.close()
         self._process.wait()
 
