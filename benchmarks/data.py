@@ -22,7 +22,6 @@ frames per second without colours (the smaller of "none" and "crop"), and RSS. L
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import signal
