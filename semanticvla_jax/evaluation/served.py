@@ -100,10 +100,14 @@ class ServedPolicy:
 
 
 def _row(tree: dict, index: int) -> dict[str, Any]:
-    return {
-        name: _row(value, index) if isinstance(value, dict) else np.asarray(value[index])
-        for name, value in tree.items()
-    }
+    """One member's part; a number that holds for the whole batch, such as passes, stays."""
+
+    def part(value):
+        if isinstance(value, dict):
+            return _row(value, index)
+        return np.asarray(value[index] if np.ndim(value) else value)
+
+    return {name: part(value) for name, value in tree.items()}
 
 
 def load_served(
