@@ -103,6 +103,8 @@ def _row(tree: dict, index: int) -> dict[str, Any]:
     """One member's part; a number that holds for the whole batch, such as passes, stays."""
 
     def part(value):
+        if hasattr(value, "_asdict"):
+            value = value._asdict()
         if isinstance(value, dict):
             return _row(value, index)
         return np.asarray(value[index] if np.ndim(value) else value)
