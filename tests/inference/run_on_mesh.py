@@ -26,8 +26,7 @@ def main(checkpoint: str) -> None:
     found = {}
     for precision in ("", "int8"):
         alone, split = (
-            load_policy(checkpoint, mesh=mesh, precision=precision)
-            for mesh in ("", "tensor=2")
+            load_policy(checkpoint, mesh=mesh, precision=precision) for mesh in ("", "tensor=2")
         )
         row = alone.prepare(observation(alone))
         answers = [policy.compute([row]) for policy in (alone, split)]
