@@ -10,6 +10,7 @@ import numpy as np
 from semanticvla_jax.data.compiled import compiled
 
 TERMS = 8  # that one pass over a line adds
+DOWN, ACROSS = 8, 16  # lines that are turned at once
 
 
 @lru_cache(maxsize=64)
@@ -34,9 +35,16 @@ def lanczos3(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
 def resize(image: np.ndarray, size: int) -> np.ndarray:
     """uint8[H, W, 3] -> uint8[size, size, 3], rounded and clipped."""
     height, width, _ = image.shape
-    lines, turned = image.reshape(height, -1), _scratch.lines(3 * width, size)
-    resized = _resize(lines, turned, *lanczos3(height, size), *lanczos3(width, size))
-    return resized.reshape(size, size, 3)
+    turned = _scratch.lines(3 * width, _whole(size, DOWN))
+    resized = np.empty((size, _whole(3 * size, ACROSS)), np.uint8)
+    lines = image.reshape(height, -1)
+    _resize(lines, turned, resized, *lanczos3(height, size), *lanczos3(width, size))
+    return np.ascontiguousarray(resized[:, : 3 * size]).reshape(size, size, 3)
+
+
+def _whole(count: int, block: int) -> int:
+    """The next multiple of `block`."""
+    return -(-count // block) * block
 
 
 class _Scratch(threading.local):
@@ -56,17 +64,16 @@ _scratch = _Scratch()
 
 
 @compiled
-def _resize(lines, turned, rows, row_weights, columns, column_weights):
-    """uint8[H, 3 W] -> uint8[M, 3 N]. In between, the image lies on its side.
+def _resize(lines, turned, resized, rows, row_weights, columns, column_weights):
+    """uint8[H, 3 W] -> uint8[M, 3 N], by way of its columns f32[3 W, M]; both may have room behind.
 
-    Sums then run along whole lines both times, and eight or sixteen lines at a time, which stay in
-    the cache, are turned. One function, because threads wait for the interpreter between two.
+    Sums then run along whole lines both times, and several lines at a time, which stay in the
+    cache, are turned. One function, because threads wait for the interpreter between two.
     """
     height, width, length = len(rows), len(columns), lines.shape[1]
-    sums = np.empty((8, length), np.float32)
-    for first in range(0, height, 8):
-        count = min(8, height - first)
-        for number in range(count):
+    sums = np.empty((DOWN, length), np.float32)
+    for first in range(0, height, DOWN):
+        for number in range(min(DOWN, height - first)):
             line, pixels, shares = sums[number], rows[first + number], row_weights[first + number]
             line[:] = 0
             for tap in range(0, len(pixels), TERMS):
@@ -80,13 +87,11 @@ def _resize(lines, turned, rows, row_weights, columns, column_weights):
                     half = line[x] + p * a[x] + q * b[x] + r * c[x] + s * d[x]
                     line[x] = half + t * e[x] + u * f[x] + v * g[x] + w * h[x]
         for x in range(length):
-            for number in range(count):
+            for number in range(DOWN):
                 turned[x, first + number] = sums[number, x]
-    image, line = np.empty((height, 3 * width), np.uint8), np.empty(height, np.float32)
-    rounded = np.empty((16, height), np.uint8)
-    for first in range(0, 3 * width, 16):
-        count = min(16, 3 * width - first)
-        for number in range(count):
+    line, rounded = np.empty(height, np.float32), np.empty((ACROSS, height), np.uint8)
+    for first in range(0, 3 * width, ACROSS):
+        for number in range(min(ACROSS, 3 * width - first)):
             x, colour = (first + number) // 3, (first + number) % 3
             pixels, shares = columns[x] * 3 + colour, column_weights[x]
             line[:] = 0
@@ -104,6 +109,5 @@ def _resize(lines, turned, rows, row_weights, columns, column_weights):
                 value = min(max(np.rint(line[y]), np.float32(0)), np.float32(255))
                 rounded[number, y] = np.uint8(value)
         for y in range(height):
-            for number in range(count):
-                image[y, first + number] = rounded[number, y]
-    return image
+            for number in range(ACROSS):
+                resized[y, first + number] = rounded[number, y]
