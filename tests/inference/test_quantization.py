@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from semanticvla_jax.inference import fused
 from semanticvla_jax.inference.numerics import parameter_bytes
 from semanticvla_jax.inference.quantization import PRECISIONS, Precision, quantize
 from semanticvla_jax.training import parameters
-from tests.inference.test_fused import actions, scanned
+from tests.inference.test_fused import actions, expected_actions, scanned
 
 LARGEST = {"int8": 127.5, "int4": 7.5}  # the range is symmetric about the rounding
 
@@ -59,12 +62,12 @@ def test_tiles_have_scales_of_their_own_where_they_divide():
 def test_actions_are_those_of_the_rounded_weights_and_weights_shrink(name):
     """Exactly so, unless activations are rounded as well."""
     model, params = fused.unstack(*scanned())
-    other, small = quantize(model, params, name)
+    other, small = unstacked(name)
     rounded = parameters.unflatten(
         {n: dequantized(leaf) for n, leaf in parameters.flatten(small).items()}
     )
     found, expected = actions(other, small), actions(model, rounded)
-    assert np.abs(expected - actions(model, params)).max() > 1e-3
+    assert np.abs(expected - expected_actions()).max() > 1e-3
     np.testing.assert_allclose(found, expected, atol=0.5 if name == "w8a8" else 1e-5)
     kernel = parameters.flatten(small)["llm/layers_0/mlp/up_proj/kernel"]
     assert kernel.qvalue.dtype == jnp.dtype(PRECISIONS[name].weights)
@@ -72,6 +75,11 @@ def test_actions_are_those_of_the_rounded_weights_and_weights_shrink(name):
     bits = 4 if name == "int4" else 8
     assert parameter_bytes(kernel) == before.size * bits // 8 + 4 * before.shape[1]
     assert parameter_bytes(before) == 4 * before.size
+
+
+@functools.cache
+def unstacked(precision: str):
+    return quantize(*fused.unstack(*scanned()), precision)
 
 
 def dequantized(leaf):
@@ -90,11 +98,11 @@ def test_towers_and_decoder_are_quantised_and_nothing_else():
     assert stack.scale.shape == (3, 1, 16)
 
 
-def test_stacked_fused_and_unstacked_layers_quantise_alike():
-    model, params = scanned()
-    expected = actions(*quantize(*fused.unstack(model, params), "int8"))
-    for rearranged in ((model, params), fused.fuse(model, params)):
-        np.testing.assert_allclose(actions(*quantize(*rearranged, "int8")), expected, atol=1e-5)
+def test_stacked_layers_quantise_like_those_one_by_one():
+    model, small = quantize(*scanned(), "int8")
+    _, apart = fused.unstack(model, small)
+    jax.tree.map(np.testing.assert_array_equal, apart, unstacked("int8")[1])
+    np.testing.assert_allclose(actions(model, small), actions(*unstacked("int8")), atol=1e-5)
 
 
 def test_unknown_precision():
