@@ -26,6 +26,8 @@ def get_config(variant: str = "released") -> ConfigDict:
     config = libero_tiny.get_config()
     config.model = variants.apply(variant, presets.tiny())
     config.data.path = "datasets/object,datasets/spatial"
+    config.data.prompt_length = 40  # libero_spatial's sentences are long
+    config.data.text_length = 32
     config.total_steps = 2400
     config.checkpoint_every = 400
     return config
