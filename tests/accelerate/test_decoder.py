@@ -105,6 +105,7 @@ def test_pruned_rows_are_gone_and_score_zero(decoder):
     np.testing.assert_array_equal(newest > 0, kept)
 
 
+@pytest.mark.slow  # test_turns.py has whole policies by default
 def test_members_of_a_batch_do_not_know_of_each_other(decoder):
     """One just begun, one in the middle: each as if it were alone with its own number of slots."""
     module, params, x, mask = decoder

@@ -13,6 +13,7 @@ from semanticvla_jax.accelerate.fopru import FoPru
 from semanticvla_jax.accelerate.pictures import DARK, draw, evenly, kept_patches, shaded
 from semanticvla_jax.accelerate.program import Program
 from semanticvla_jax.accelerate.replay import Frame, read_frames
+from semanticvla_jax.accelerate.visionzip import VisionZip
 from semanticvla_jax.errors import InputError
 from tests.accelerate.policies import ROBOT, observation, policy
 from tests.models.smallest import jit
@@ -29,20 +30,31 @@ def frames(count: int) -> list[Frame]:
 
 
 def test_patches_that_get_through():
+    plain, cut, (frame,) = policy(), FastV(before=1), frames(1)
+    program = Program(plain.model, plain.params, methods=[cut])
+    sources = program.sources(program.hear(frame.inputs), {}, {})[0]
+    # Of each camera 2 cues, which lie nowhere, and 4 anchors, which are a patch each, in order.
+    assert sources.shape == (2, 6, 16) and (sources[:, :2] == 0).all()
+    assert (np.diff(sources[:, 2:].argmax(-1)) > 0).all() and (sources[:, 2:].sum(-1) == 1).all()
+    rows = kept_patches(program, [frame], ROBOT)[0]
+    assert set(np.unique(rows)) <= {0.0, 1.0} and (rows <= sources.max(1)).all()
+    assert rows.sum() <= cut.keep(12)
+
+
+@pytest.mark.slow
+def test_patches_of_anchors_and_of_mixtures():
     plain, (frame,) = policy(), frames(1)
     batch = {name: value[None] for name, value in frame.inputs.items()}
     details = jit(lambda p, b: plain.model.apply({"params": p}, b)[1])(plain.params, batch)
     anchors = np.asarray(details["siglip"]["kept_patches"])[0]
     everything = kept_patches(Program(plain.model, plain.params), [frame], ROBOT)[0]
     assert [np.flatnonzero(row).tolist() for row in everything] == np.sort(anchors).tolist()
-
-    half = Program(plain.model, plain.params, FoPru())
-    chosen = kept_patches(half, [frame], ROBOT)[0]
-    assert (chosen > 0).sum(1).tolist() == [2, 2] and ((chosen > 0) <= (everything > 0)).all()
-
-    cut = FastV(before=1)
-    rows = kept_patches(Program(plain.model, plain.params, methods=[cut]), [frame], ROBOT)[0]
-    assert ((rows > 0) <= (everything > 0)).all() and (rows > 0).sum() <= cut.keep(12)
+    chosen = kept_patches(Program(plain.model, plain.params, FoPru()), [frame], ROBOT)[0]
+    assert (chosen > 0).sum(1).tolist() == [2, 2] and (chosen <= everything).all()
+    mixed = kept_patches(
+        Program(plain.model, plain.params, VisionZip(contextual=0.5)), [frame], ROBOT
+    )
+    assert ((mixed[0] > 0) <= (everything > 0)).all() and mixed[0].max() <= 1
 
 
 def test_shade_and_grid():

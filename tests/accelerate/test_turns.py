@@ -58,13 +58,3 @@ def test_company_changes_nothing_though_some_begin_while_others_are_pruned(turns
             assert a.slots == b.slots
             for leaf, other in zip(a.memory, b.memory, strict=True):
                 np.testing.assert_array_equal(leaf, other)
-
-
-def test_it_acts_as_the_plain_policy_until_something_is_pruned(turns):
-    seen = observation(0, "push")
-    (first,) = turns.take([Turn(policy().prepare(seen))])
-    actions = policy().finish(first.actions)
-    expected = policy().forward(
-        policy().params, {k: v[None] for k, v in policy().prepare(seen).items()}
-    )
-    np.testing.assert_allclose(actions, policy().finish(np.asarray(expected)[0]), atol=1e-5)
