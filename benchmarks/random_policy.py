@@ -9,20 +9,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from semanticvla_jax.data import normalization
-from semanticvla_jax.data.augmentation import Augmentation
-from semanticvla_jax.data.transforms import Sighted
+from benchmarks.made_up import made_up_interface
 from semanticvla_jax.inference.options import DEFAULTS, InferenceOptions, optimised
-from semanticvla_jax.interface import Interface
 from semanticvla_jax.models import abstract, build
 from semanticvla_jax.policy import Policy
 from semanticvla_jax.robots import RobotSpec
 from semanticvla_jax.text.tokenizers import PromptTokenizer
 from semanticvla_jax.training import parameters
-
-CAMERA_PIXELS = 256  # as LIBERO's demonstrations have
 
 
 def at_precision(model: Mapping[str, Any], dtype: str) -> dict[str, Any]:
@@ -63,26 +57,6 @@ def _leaf(scale: bool, shape: tuple[int, ...], dtype: Any):
     return jax.jit(lambda key: (std * jax.random.normal(key, shape, dtype)).astype(dtype))
 
 
-def interface(model: Mapping[str, Any], robot: RobotSpec, tokenizer: PromptTokenizer) -> Interface:
-    """What such a policy is told and answers: released image transform, made-up statistics."""
-    rng = np.random.default_rng(0)
-    statistics = normalization.DatasetStatistics.of(
-        robot,
-        rng.normal(0, 0.5, (100, robot.state_size)),
-        rng.uniform(-0.6, 0.6, (100, robot.action_size)),
-        1,
-    )
-    return Interface(
-        label="random",
-        robot=robot,
-        camera_size=CAMERA_PIXELS,
-        chunk=robot.chunk_length,
-        transform=Sighted(model["siglip"]["image_size"], Augmentation()),
-        tokenizer=tokenizer,
-        statistics=statistics,
-    )
-
-
 def policy(
     model: Mapping[str, Any],
     robot: RobotSpec,
@@ -92,5 +66,5 @@ def policy(
     """A policy of a complete `config.model`, as `load_policy` would give a trained one."""
     built = build.build(build.for_inference(model))
     built, params = optimised(built, random_parameters(model, robot), options)
-    told = vars(interface(model, robot, tokenizer))
-    return Policy(**told, model=built, params=params, options=options)
+    told = made_up_interface("random", model["siglip"]["image_size"], robot, tokenizer)
+    return Policy(**vars(told), model=built, params=params, options=options)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks import configurations, random_policy, roofline
+from benchmarks import configurations, made_up, random_policy, roofline
 from benchmarks.latency.worker import Worker
 from benchmarks.plain_torch import sizes as plain
 from semanticvla_jax.errors import choose
@@ -79,7 +79,7 @@ class Contest:
         return {
             "sizes": plain.sizes(self.model, self.robot, self.prompt_tokens),
             "precision": self.dtype,
-            "pixels": random_policy.CAMERA_PIXELS,
+            "pixels": made_up.CAMERA_PIXELS,
             "crop_area": CROP_AREA,
             "prompt_ids": ids,
             "text_ids": self.ids["text_ids"].tolist(),

@@ -13,14 +13,13 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from semanticvla_jax.data import normalization
-from semanticvla_jax.data.augmentation import Augmentation
-from semanticvla_jax.data.transforms import Sighted
+from benchmarks.made_up import made_up_interface
 from semanticvla_jax.interface import Interface
 from semanticvla_jax.robots import LIBERO
 from semanticvla_jax.serve import serve
@@ -36,34 +35,22 @@ class Stopwatch(Interface):
 
     fixed: float
     row: float
-    params: Any = None
 
-    def forward(self, params: Any, batch: dict[str, np.ndarray]) -> np.ndarray:
-        rows = len(batch["state"])
-        time.sleep(self.fixed + rows * self.row)
-        return np.zeros((rows, self.chunk, self.robot.action_size), np.float32)
+    def receive(self, observation: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return self.prepare(observation)
+
+    def compile(self, sizes: Sequence[int]) -> None:
+        """There is no program."""
+
+    def compute(self, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+        time.sleep(self.fixed + len(rows) * self.row)
+        return np.zeros((len(rows), self.chunk, self.robot.action_size), np.float32)
 
 
 def stopwatch(fixed: float, row: float) -> Stopwatch:
     """A LIBERO policy of 224-pixel images that takes `fixed` + B `row` seconds for a batch of B."""
-    rng = np.random.default_rng(0)
-    statistics = normalization.DatasetStatistics.of(
-        LIBERO,
-        rng.normal(0, 0.5, (100, LIBERO.state_size)),
-        rng.uniform(-0.6, 0.6, (100, LIBERO.action_size)),
-        1,
-    )
-    return Stopwatch(
-        label="stopwatch",
-        robot=LIBERO,
-        camera_size=256,
-        chunk=LIBERO.chunk_length,
-        transform=Sighted(224, Augmentation()),
-        tokenizer=PromptTokenizer(),
-        statistics=statistics,
-        fixed=fixed,
-        row=row,
-    )
+    interface = made_up_interface("stopwatch", 224, LIBERO, PromptTokenizer())
+    return Stopwatch(**vars(interface), fixed=fixed, row=row)
 
 
 if __name__ == "__main__":
