@@ -59,7 +59,8 @@ def policy_of(arguments: argparse.Namespace) -> Policy:
         return load_policy(arguments.checkpoint, dtype=arguments.dtype)
     config = configurations.load(arguments.config)
     model = computing_in(complete(config), arguments.dtype)
-    policy = random_policy.policy(model, find_robot(config.robot), PromptTokenizer())
+    lengths = {name: config.data[name] for name in ("prompt_length", "text_length")}
+    policy = random_policy.policy(model, find_robot(config.robot), PromptTokenizer(**lengths))
     stored = stored_as_computed(policy.model, policy.params)
     model, params = fused.fuse(policy.model, stored)
     return dataclasses.replace(policy, model=model, params=params)
