@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from semanticvla_jax.models.layers import (
     Dense,
     LayerNorm,
     attention_weights,
+    gelu,
     weighted_values,
 )
 from semanticvla_jax.models.lora import LoRA
@@ -25,6 +28,15 @@ def test_torch_initialisation_is_uniform_within_one_over_root_fan_in():
     for leaf in params.values():
         assert 0.24 < float(jnp.abs(leaf).max()) <= 0.25
     assert abs(float(params["kernel"].std()) - 0.25 / 3**0.5) < 0.005
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(jnp.float32, 5e-7), (jnp.bfloat16, 8e-3)])
+def test_gelu_is_x_times_the_normal_distribution_function(dtype, tolerance):
+    x = jnp.linspace(-9, 9, 1001).astype(dtype)
+    exact = [v * 0.5 * math.erfc(-v * 0.5**0.5) for v in np.asarray(x, np.float64)]
+    found = gelu(x)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(np.asarray(found, np.float64), exact, tolerance, tolerance)
 
 
 def test_dense_on_any_number_of_axes():
