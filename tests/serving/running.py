@@ -117,7 +117,8 @@ class Running:
         self.loop.call_soon_threadsafe(function)
 
     def stop(self) -> Any:
-        self.call(self.server.stop)
+        with contextlib.suppress(RuntimeError):  # it has drained, and its loop is closed
+            self.call(self.server.stop)
         self.thread.join(PATIENCE)
         assert not self.thread.is_alive(), "the server did not stop"
         return self.result[0]

@@ -132,7 +132,7 @@ def crashing() -> FakePolicy:
         (crashing, "half a checkpoint"),
         (lambda: FakePolicy(robot=ALOHA), "what clients were told"),
         (lambda: FakePolicy(chunk=4), "chunk 4"),
-        (lambda: FakePolicy(params=object(), label=None), "NoneType"),
+        (lambda: FakePolicy(label=None), "NoneType"),
     ],
     ids=["unreadable", "another robot", "another chunk", "broken"],
 )
