@@ -15,6 +15,9 @@ from collections.abc import Mapping, Sequence
 
 GRACE = 10.0  # seconds that the others get to end after one has failed
 LAST_LINES = 20
+# Seconds after which the main thread looks up: Python runs handlers of signals there only, and does
+# not wake it for one that comes just before it begins to wait.
+LOOK_UP = 0.5
 # Signals that are passed on, and as what: a closed terminal asks for an orderly end.
 FORWARDED = {
     signal.SIGTERM: signal.SIGTERM,
@@ -138,7 +141,10 @@ def run_together(commands: Sequence[Sequence[str]], environments: Sequence[Mappi
 def _until_all_ended(processes: Sequence[Process], events: queue.SimpleQueue) -> int:
     running, asked_to_stop, first_failure = set(processes), False, None
     while running:
-        event = events.get()
+        try:
+            event = events.get(timeout=LOOK_UP)
+        except queue.Empty:
+            continue
         if isinstance(event, Process):
             running.discard(event)
             if event.status and not first_failure:

@@ -62,11 +62,6 @@ class Policy(Interface):
         )
 
     @functools.cached_property
-    def forward(self) -> Callable[[Any, Any], jax.Array]:
-        """(params, batch of model inputs) -> normalised actions f32[B, K, A], in one go."""
-        return jax.jit(lambda params, batch: self.model.apply({"params": params}, batch)[0])
-
-    @functools.cached_property
     def explain(self) -> Callable[[Any, Any], dict[str, Any]]:
         """(params, batch of model inputs) -> the model's intermediates, [B, ...] each."""
         return jax.jit(functools.partial(explained, self.model))

@@ -1,6 +1,6 @@
 """One side of the comparison, in a process of its own that is told what to do line by line.
 
-Needs NumPy and the standard library only, so that both sides share it.
+Imports nothing beyond Python and NumPy, which both sides have.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from semanticvla_jax.accelerate.program import Program
+from semanticvla_jax.inference.batches import fitting, padded
 
 Memory = tuple[Any, ...]  # arrays with leading [1], on the device
 
@@ -76,16 +77,15 @@ class Turns:
 
     def take(self, turns: Sequence[Turn]) -> list[Outcome]:
         """An outcome for each, at most `max(sizes)`."""
-        size = self._size(len(turns))
-        turns, count = [*turns, *[turns[-1]] * (size - len(turns))], len(turns)
-        whole = self._together(turns)
+        turns, count = padded(turns, self.sizes), len(turns)
+        size, whole = len(turns), self._together(turns)
         seen, slots = self._program.look(*whole)
         outcomes: dict[int, Outcome] = {}
         for group in sorted(set(map(tuple, slots[:count].tolist()))):
             members = np.flatnonzero((slots[:count] == group).all(1))
             part = *whole, seen
             if len(members) < count:
-                index = np.resize(members, self._size(len(members))).astype(np.int32)
+                index = np.resize(members, fitting(self.sizes, len(members))).astype(np.int32)
                 part = self._members(part, index, batch=size)
             actions, state, kept = self._program.run(group, *part)
             actions, kept = np.asarray(actions), np.asarray(kept)
@@ -93,9 +93,6 @@ class Turns:
             for row, member in enumerate(members.tolist()):
                 outcomes[member] = Outcome(actions[row], memories[row], kept[row], group)
         return [outcomes[member] for member in range(count)]
-
-    def _size(self, count: int) -> int:
-        return next(size for size in self.sizes if size >= count)
 
     def _together(self, turns: Sequence[Turn]) -> tuple[Any, Any, Any]:
         """(batch, extras, state) as Program.step takes them."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 
-class PolicyWrapper:
+class PolicyWrapper(abc.ABC):
     """A policy that answers in another policy's place, and forgets its episode when told to.
 
     Attributes:
@@ -37,10 +38,10 @@ class PolicyWrapper:
     def chunk(self) -> int:
         return self.policy.chunk
 
+    @abc.abstractmethod
     def start_episode(self) -> None:
         """Must be called before the first query of each episode."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def infer(self, observation: Mapping[str, Any]) -> np.ndarray:
         """One observation, as Policy.infer takes it -> f32[n, A], n at least `execute`."""
-        raise NotImplementedError

@@ -17,8 +17,8 @@ from semanticvla_jax.models.lora import LoRA
 def gelu(x: jax.Array) -> jax.Array:
     """x times the normal distribution function at x, elementwise.
 
-    In float32 by erf, as PyTorch has it; `jax.nn.gelu` goes by erfc, which costs a CPU several
-    times as much and matters only where 1 + erf loses digits, as it does in types of fewer bits.
+    In float32 by erf, as PyTorch has it; `jax.nn.gelu` goes by erfc, which costs a CPU more
+    and matters only where 1 + erf loses digits, as it does in types of fewer bits.
     """
     if x.dtype != jnp.float32:
         return jax.nn.gelu(x, approximate=False)

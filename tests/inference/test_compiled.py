@@ -33,7 +33,7 @@ def make(plain, **options) -> CompiledModel:
 
 
 def plainly(rows) -> np.ndarray:
-    return np.asarray(policy().forward(policy().params, stack(rows)))
+    return np.asarray(policy().model.apply({"params": policy().params}, stack(rows))[0])
 
 
 def test_actions_are_those_of_the_whole_model(compiled, rows):

@@ -12,7 +12,9 @@ import time
 import pytest
 
 BEGIN = "import os, signal, sys, time, subprocess\nnumber = int(os.environ['NUMBER'])\n"
-WAIT = BEGIN + "print('pid', os.getpid())\ntime.sleep(60)\n"
+# Little by little: Python does not notice a signal that comes just before it falls asleep.
+REST = "print('pid', os.getpid())\nfor _ in range(600):\n    time.sleep(0.1)\n"
+WAIT = BEGIN + REST
 WITH_A_WORKER = BEGIN + (
     "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
     "print('pid', worker.pid)\n"
@@ -21,16 +23,9 @@ SAVE_AND_STOP = BEGIN + (
     "def stop(number, frame):\n"
     "    print('saved')\n"
     "    sys.exit(0)\n"
-    "signal.signal(signal.SIGTERM, stop)\n"
-    "print('pid', os.getpid())\n"
-    "time.sleep(60)\n"
+    "signal.signal(signal.SIGTERM, stop)\n" + REST
 )
-DEAF = BEGIN + (
-    "signal.signal(signal.SIGTERM, lambda *_: print('heard'))\n"
-    "print('pid', os.getpid())\n"
-    "while True:\n"
-    "    time.sleep(60)\n"
-)
+DEAF = BEGIN + "signal.signal(signal.SIGTERM, lambda *_: print('heard'))\n" + REST
 
 
 @contextlib.contextmanager
@@ -121,9 +116,7 @@ def test_one_that_fails_ends_all_with_its_status_and_last_lines(repository):
         "if number == 1:\n"
         "    for line in range(30):\n"
         "        print('line', line)\n"
-        "    sys.exit(3)\n"
-        "print('pid', os.getpid())\n"
-        "time.sleep(60)\n"
+        "    sys.exit(3)\n" + REST
     )
     with together(repository, 3, program) as process:
         output, errors = process.communicate(timeout=30)

@@ -36,13 +36,8 @@ def test_clients_get_what_the_policy_gives(policy):
             with server.client(robot="libero") as client:
                 for step in range(6):
                     seen = random_observation(10 * number + step)
-                    expected = policy.finish(forward(policy, seen))
+                    expected = policy.infer(seen)
                     np.testing.assert_allclose(client.infer(seen), expected, rtol=1e-4, atol=1e-5)
-
-        def forward(policy, seen):
-            row = policy.prepare(seen)
-            batch = {name: value[None] for name, value in row.items()}
-            return np.asarray(policy.forward(policy.params, batch))[0]
 
         with ThreadPoolExecutor(CLIENTS) as threads:
             list(threads.map(episode, range(CLIENTS)))
