@@ -13,7 +13,7 @@ demo-mini: setup
 	$(PYTHON_BIN) -m launch.demo --mini
 
 test: setup lint
-	$(PYTHON_BIN) -m pytest
+	$(PYTHON_BIN) -m pytest -n 2 --dist loadfile
 
 lint: setup
 	.venv/bin/ruff check .

@@ -35,7 +35,8 @@ def test_infer_gives_a_chunk_in_simulator_units(policy):
 
 def test_infer_is_prepare_model_finish(policy):
     batch = jax.tree.map(lambda x: jnp.asarray(x)[None], policy.prepare(observation()))
-    normalised = np.asarray(policy.model.apply({"params": policy.params}, batch)[0])[0]
+    model = jax.jit(policy.model.apply)
+    normalised = np.asarray(model({"params": policy.params}, batch)[0])[0]
     action = policy.statistics.action
     expected = 0.5 * (normalised[:, :6] + 1) * (action.q99 - action.q01 + 1e-8)[:6] + action.q01[:6]
     np.testing.assert_allclose(policy.infer(observation())[:, :6], expected, rtol=1e-5, atol=1e-6)

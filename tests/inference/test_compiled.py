@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
 
@@ -33,7 +34,8 @@ def make(plain, **options) -> CompiledModel:
 
 
 def plainly(rows) -> np.ndarray:
-    return np.asarray(policy().model.apply({"params": policy().params}, stack(rows))[0])
+    model = jax.jit(policy().model.apply)
+    return np.asarray(model({"params": policy().params}, stack(rows))[0])
 
 
 def test_actions_are_those_of_the_whole_model(compiled, rows):

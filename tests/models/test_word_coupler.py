@@ -68,21 +68,21 @@ def test_words_equal_a_greedy_search_without_memory_and_the_fixed_point_equals_b
     def decode(m):
         return m.coupler.decode(m.llm, m.head, prefix(m))
 
-    def next_word(m, words):
-        """Greedy next word behind `words`, from a complete pass."""
+    def next_word(m, words, count):
+        """Greedy next word behind the first `count`, from a complete pass; it sees none after."""
         told = prefix(m)
         language = told.language, told.prompt_mask
         embeddings, start = sequence.assemble(*language, told.image_tokens, m.llm.embed(words))
         valid = jnp.arange(embeddings.shape[1])[None] < start[:, None] + words.shape[1]
         hidden = m.llm(embeddings, sequence.causal_mask(valid, start, 0))
-        row = sequence.take_rows(hidden, start - 1 + words.shape[1], 1)
+        row = sequence.take_rows(hidden, start - 1 + count, 1)
         return m.llm.logits(row)[:, 0].argmax(-1)
 
     actions, details = jit(lambda: autoregressive.apply(params, method=decode))()
-    words = jnp.zeros((2, 0), int)
-    for _ in range(14):
-        word = autoregressive.apply(params, words, method=next_word)
-        words = jnp.concatenate([words, word[:, None]], axis=1)
+    words = jnp.zeros((2, 14), int)
+    search = jit(lambda *told: autoregressive.apply(params, *told, method=next_word))
+    for count in range(14):
+        words = words.at[:, count].set(search(words, count))
     np.testing.assert_array_equal(details["words"], words)
     assert len(np.unique(words)) > 3 and details["passes"] == 13
 
