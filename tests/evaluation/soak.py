@@ -97,6 +97,13 @@ def resident() -> float:
     return psutil.Process().memory_info().rss / 2**20
 
 
+def left_behind() -> int:
+    """How many processes are still there but those that Python keeps for as long as it runs."""
+    commands = [" ".join(process.cmdline()) for process in psutil.Process().children(True)]
+    kept = ("resource_tracker", "forkserver")
+    return sum(not any(name in command for name in kept) for command in commands)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
@@ -124,13 +131,12 @@ def main() -> None:
         _, rows = read_results(Path(folder))
     errors = Counter(row["error_type"] for row in rows if row["status"] == "error")
     finished = sum(row["status"] == "ok" for row in rows)
-    left = psutil.Process().children(recursive=True)
-    print(f"errors by kind: {dict(errors)}; processes left behind: {len(left)}")
+    print(f"errors by kind: {dict(errors)}; processes left behind: {left_behind()}")
     growth = memory[-1] - memory[len(memory) // 5]  # the first fifth warms up
     print(
         f"episodes={len(todo)} rows_ok={finished} errors={errors.total()} rss_growth={growth:.1f}MB"
     )
-    if finished != len(todo):
+    if finished != len(todo) or left_behind():
         sys.exit(1)
 
 
