@@ -68,7 +68,8 @@ def main() -> None:
     )
     add = parser.add_argument
     add("--checkpoint", help="default: an untrained policy of --config")
-    add("--config", default="configs.libero_tiny", help="module of the untrained policy")
+    # Its prompts have room for the longest of these suites' sentences.
+    add("--config", default="configs.libero_tiny_two_suites", help="module of an untrained policy")
     add("--suite", default="libero_spatial,libero_object,libero_goal,libero_10")
     add("--tasks", default="0,7")
     add("--episodes", type=int, default=40, help="in all; spread evenly over the tasks")
