@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semanticvla_jax.data import normalization, sources
+from semanticvla_jax.data import mixtures, normalization, sources
 from semanticvla_jax.data.checks import cameras, contents, finding, motion, numbers, pictures
 from semanticvla_jax.data.checks.finding import Finding, Verdict
 from semanticvla_jax.data.episodes import EpisodeSource
@@ -53,16 +53,19 @@ def check_dataset(
 
 
 def check(path: str | Path, robot: RobotSpec, out: Path | None = None) -> list[Finding]:
-    """Checks every dataset at `path` and prints the findings; unreadable parts come first.
+    """Checks every dataset at `path`, or of the mixture that it names (`mixtures.members`).
+
+    Prints the findings; unreadable parts come first.
 
     Raises:
       InputError: nothing there, or `out` cannot be written.
     """
     problems: list[InputError] = []
+    datasets: list[EpisodeSource] = []
     try:
-        datasets = sources.open_datasets(path, robot, problems.append)
+        for member, _ in mixtures.members(path):
+            datasets += sources.open_datasets(member, robot, problems.append)
     except InputError as problem:
-        datasets = []
         problems.append(problem)
     findings = list(map(finding.of_problem, problems))
     if datasets and not problems:
@@ -126,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m semanticvla_jax.data.check", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("path", help="a dataset, or a directory of several")
+    parser.add_argument("path", help="a dataset, a directory of several, or DIR/MIXTURE")
     parser.add_argument("--robot", required=True, help=f"one of {', '.join(sorted(ROBOTS))}")
     parser.add_argument("--out", type=Path, help="directory for pictures and statistics")
     options = parser.parse_args(arguments)

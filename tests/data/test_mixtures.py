@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from semanticvla_jax.data import mixtures
+from semanticvla_jax.data.check import check
+from semanticvla_jax.data.checks.finding import Verdict
 from semanticvla_jax.data.loading import open_training_data
 from semanticvla_jax.data.order import ordered
 from semanticvla_jax.errors import InputError
@@ -58,6 +60,14 @@ def test_a_missing_member_is_named(suites, tmp_path):
         (tmp_path / suite).symlink_to(suites / suite)
     with pytest.raises(InputError, match="libero_4_task_suites: found no libero_goal.*, libero_10"):
         open_data(tmp_path / "libero_4_task_suites")
+
+
+def test_a_mixture_can_be_checked(suites, tmp_path, capsys):
+    check(suites / "libero_4_task_suites", LIBERO)
+    printed = capsys.readouterr().out
+    assert all(f"\n{suite}\n" in printed for suite in SUITES)
+    (missing,) = check(tmp_path / "libero_4_task_suites", LIBERO)
+    assert missing.verdict is Verdict.ERROR
 
 
 def test_every_transition_is_as_likely_as_any_other(suites):
