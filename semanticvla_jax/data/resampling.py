@@ -70,22 +70,27 @@ def _resize(lines, turned, resized, rows, row_weights, columns, column_weights):
     Sums then run along whole lines both times, and several lines at a time, which stay in the
     cache, are turned. One function, because threads wait for the interpreter between two.
     """
+
+    def total(line, lines, chosen, weights):
+        """The chosen lines times their weights, TERMS at a time, into `line`."""
+        line[:] = 0
+        for tap in range(0, len(chosen), TERMS):
+            a, b = lines[chosen[tap]], lines[chosen[tap + 1]]
+            c, d = lines[chosen[tap + 2]], lines[chosen[tap + 3]]
+            e, f = lines[chosen[tap + 4]], lines[chosen[tap + 5]]
+            g, h = lines[chosen[tap + 6]], lines[chosen[tap + 7]]
+            p, q, r, s = weights[tap], weights[tap + 1], weights[tap + 2], weights[tap + 3]
+            t, u, v, w = weights[tap + 4], weights[tap + 5], weights[tap + 6], weights[tap + 7]
+            for x in range(len(line)):
+                half = line[x] + p * a[x] + q * b[x] + r * c[x] + s * d[x]
+                line[x] = half + t * e[x] + u * f[x] + v * g[x] + w * h[x]
+
     height, width, length = len(rows), len(columns), lines.shape[1]
     sums = np.empty((DOWN, length), np.float32)
     for first in range(0, height, DOWN):
         for number in range(min(DOWN, height - first)):
-            line, pixels, shares = sums[number], rows[first + number], row_weights[first + number]
-            line[:] = 0
-            for tap in range(0, len(pixels), TERMS):
-                a, b = lines[pixels[tap]], lines[pixels[tap + 1]]
-                c, d = lines[pixels[tap + 2]], lines[pixels[tap + 3]]
-                e, f = lines[pixels[tap + 4]], lines[pixels[tap + 5]]
-                g, h = lines[pixels[tap + 6]], lines[pixels[tap + 7]]
-                p, q, r, s = shares[tap], shares[tap + 1], shares[tap + 2], shares[tap + 3]
-                t, u, v, w = shares[tap + 4], shares[tap + 5], shares[tap + 6], shares[tap + 7]
-                for x in range(length):
-                    half = line[x] + p * a[x] + q * b[x] + r * c[x] + s * d[x]
-                    line[x] = half + t * e[x] + u * f[x] + v * g[x] + w * h[x]
+            row = first + number
+            total(sums[number], lines, rows[row], row_weights[row])
         for x in range(length):
             for number in range(DOWN):
                 turned[x, first + number] = sums[number, x]
@@ -93,18 +98,7 @@ def _resize(lines, turned, resized, rows, row_weights, columns, column_weights):
     for first in range(0, 3 * width, ACROSS):
         for number in range(min(ACROSS, 3 * width - first)):
             x, colour = (first + number) // 3, (first + number) % 3
-            pixels, shares = columns[x] * 3 + colour, column_weights[x]
-            line[:] = 0
-            for tap in range(0, len(pixels), TERMS):
-                a, b = turned[pixels[tap]], turned[pixels[tap + 1]]
-                c, d = turned[pixels[tap + 2]], turned[pixels[tap + 3]]
-                e, f = turned[pixels[tap + 4]], turned[pixels[tap + 5]]
-                g, h = turned[pixels[tap + 6]], turned[pixels[tap + 7]]
-                p, q, r, s = shares[tap], shares[tap + 1], shares[tap + 2], shares[tap + 3]
-                t, u, v, w = shares[tap + 4], shares[tap + 5], shares[tap + 6], shares[tap + 7]
-                for y in range(height):
-                    half = line[y] + p * a[y] + q * b[y] + r * c[y] + s * d[y]
-                    line[y] = half + t * e[y] + u * f[y] + v * g[y] + w * h[y]
+            total(line, turned, columns[x] * 3 + colour, column_weights[x])
             for y in range(height):
                 value = min(max(np.rint(line[y]), np.float32(0)), np.float32(255))
                 rounded[number, y] = np.uint8(value)
