@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import simplejpeg
 
 from semanticvla_jax.errors import InputError
 
@@ -33,14 +34,18 @@ class EpisodeSource(Protocol):
     @property
     def episode_count(self) -> int:
         """E."""
+        return len(self.instructions)
 
     @property
     def frame_count(self) -> int:
         """N."""
+        return len(self.actions)
 
     @property
     def camera_size(self) -> int:
         """Height in pixels of the first camera's stored images."""
+        height, _, _, _ = simplejpeg.decode_jpeg_header(self.jpegs(0)[0])
+        return height
 
     def jpegs(self, frame: int) -> list[bytes]:
         """The I encoded images of a frame, in the robot's camera order."""

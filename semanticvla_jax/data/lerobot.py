@@ -18,9 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import simplejpeg
 
-from semanticvla_jax.data.episodes import Tell, finite, refuse
+from semanticvla_jax.data.episodes import EpisodeSource, Tell, finite, refuse
 from semanticvla_jax.data.lerobot_features import Features, find_features
 from semanticvla_jax.data.lerobot_frames import ParquetImages, VideoFrames
 from semanticvla_jax.data.lerobot_layout import COPY_AGAIN, EpisodeFiles, Layout, read_layout
@@ -38,7 +37,7 @@ class Frames(Protocol):
 
 
 @dataclass(frozen=True)
-class LeRobotDataset:
+class LeRobotDataset(EpisodeSource):
     """The frames of one dataset, N in E episodes, for a robot with I cameras. Picklable.
 
     Attributes:
@@ -59,20 +58,6 @@ class LeRobotDataset:
     frame_file: np.ndarray = field(repr=False)
     frame_position: np.ndarray = field(repr=False)
     open_frames: tuple[Callable[[Path], Frames], ...] = field(repr=False)
-
-    @property
-    def episode_count(self) -> int:
-        return len(self.instructions)
-
-    @property
-    def frame_count(self) -> int:
-        return len(self.actions)
-
-    @property
-    def camera_size(self) -> int:
-        """Height in pixels of the first camera's stored images."""
-        height, _, _, _ = simplejpeg.decode_jpeg_header(self.jpegs(0)[0])
-        return height
 
     def jpegs(self, frame: int) -> list[bytes]:
         """The I images of a frame in the robot's camera order, encoded as JPEG of quality 95.

@@ -16,7 +16,7 @@ import numpy as np
 import simplejpeg
 
 from semanticvla_jax.data import examples
-from semanticvla_jax.data.episodes import Tell, finite, refuse
+from semanticvla_jax.data.episodes import EpisodeSource, Tell, finite, refuse
 from semanticvla_jax.data.examples import Span
 from semanticvla_jax.data.record_files import RecordFile
 from semanticvla_jax.data.tfds_files import TfdsFiles, find_datasets, read_tfds_files
@@ -25,7 +25,7 @@ from semanticvla_jax.robots import RobotSpec
 
 
 @dataclass(frozen=True)
-class RldsDataset:
+class RldsDataset(EpisodeSource):
     """The frames of one dataset, N in E episodes, for a robot with I cameras. Picklable.
 
     Attributes:
@@ -50,20 +50,6 @@ class RldsDataset:
     actions: np.ndarray = field(repr=False)
     episode_start: np.ndarray = field(repr=False)
     instructions: tuple[str, ...] = field(repr=False)
-
-    @property
-    def episode_count(self) -> int:
-        return len(self.instructions)
-
-    @property
-    def frame_count(self) -> int:
-        return len(self.actions)
-
-    @property
-    def camera_size(self) -> int:
-        """Height in pixels of the first camera's stored images."""
-        height, _, _, _ = simplejpeg.decode_jpeg_header(self.jpegs(0)[0])
-        return height
 
     def jpegs(self, frame: int) -> list[bytes]:
         """The I encoded images of a frame, in the robot's camera order."""
