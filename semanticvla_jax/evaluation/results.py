@@ -15,6 +15,7 @@ import numpy as np
 
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.evaluation.files import take_lock, write_whole
+from semanticvla_jax.libero import variation
 
 KEY_FIELDS = ("policy", "suite", "task", "placement", "seed")
 _Z_95 = 1.959963984540054
@@ -110,8 +111,10 @@ def summarize(rows: Iterable[dict[str, Any]], identity: dict[str, Any]) -> dict[
     """Counts, rates and intervals per task, per suite and overall, latency and the identity.
 
     Errors are not failures: `episodes` counts finished episodes, `unfinished` those that have
-    only errors. `mean_calls`: of the policy, per episode; `mean_tokens`: image tokens that got
-    through an accelerated policy, per call; None where rows do not tell.
+    only errors. `official_states`: how much those of a task vary and what a blind policy reaches
+    there, in words; None where it was not measured. `mean_calls`: of the policy, per episode;
+    `mean_tokens`: image tokens that got through an accelerated policy, per call; None where rows
+    do not tell.
     """
     rows = list(rows)
     finished = [row for row in rows if row["status"] == "ok"]
@@ -134,6 +137,7 @@ def summarize(rows: Iterable[dict[str, Any]], identity: dict[str, Any]) -> dict[
                 "task": index,
                 "name": name,
                 **_rates(row for row in finished if (row["suite"], row["task"]) == (suite, index)),
+                "official_states": _official_states(suite, index),
             }
             for suite, index, name in tasks
         ],
@@ -166,7 +170,10 @@ def summary_table(summary: dict[str, Any]) -> str:
     """The summary as aligned text: a line per task, per suite if several, and overall."""
     lines = [("task", summary_cells(None))]
     lines += [
-        (f"{task['suite']} {task['task']}: {task['name']}", summary_cells(task))
+        (
+            f"{task['suite']} {task['task']}: {task['name']}",
+            f"{summary_cells(task)}  {task['official_states'] or ''}".rstrip(),
+        )
         for task in summary["per_task"]
     ]
     if len(summary["per_suite"]) > 1:
@@ -183,6 +190,11 @@ def summary_cells(rates: dict[str, Any] | None) -> str:
     if not rates["episodes"]:
         return f"{count:>9}"
     return f"{count:>9}  {rates['success_rate']:5.2f}  {rates['low']:.2f} to {rates['high']:.2f}"
+
+
+def _official_states(suite: str, task: int) -> str | None:
+    measured = variation.find(suite, task)
+    return str(measured) if measured else None
 
 
 def _rates(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:

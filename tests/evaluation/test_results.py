@@ -14,6 +14,7 @@ from semanticvla_jax.evaluation.results import (
     summary_table,
     wilson_interval,
 )
+from semanticvla_jax.libero import variation
 
 IDENTITY = {"policy": "checkpoint", "checkpoint_step": 100, "placement": "official"}
 
@@ -126,6 +127,17 @@ def test_errors_are_not_failures_in_the_summary():
     assert summary["latency_ms"] == {"p50": 2.0, "p99": 3.0, "queries": 8}
     assert summary["tasks"] == ["task_0", "task_1"]
     assert "overall" in summary_table(summary)
+
+
+def test_what_a_blind_policy_reaches_stands_beside_a_task(monkeypatch):
+    def find(suite, task):
+        return "blind replay 8/10" if (suite, task) == (row(0)["suite"], 1) else None
+
+    monkeypatch.setattr(variation, "find", find)
+    summary = summarize([row(0), row(0, task=1)], IDENTITY)
+    assert [task["official_states"] for task in summary["per_task"]] == [None, "blind replay 8/10"]
+    without, beside = summary_table(summary).splitlines()[1:3]
+    assert not without.endswith(" ") and beside.endswith("  blind replay 8/10")
 
 
 def test_a_summary_without_results_says_so():
