@@ -13,7 +13,7 @@ from semanticvla_jax.libero import blind_replay, initial_spread, variation
 from semanticvla_jax.libero.env import LiberoEnv
 from semanticvla_jax.libero.expert_motion import pointing_down
 from semanticvla_jax.libero.placement import Official
-from semanticvla_jax.libero.suites import find_task
+from semanticvla_jax.libero.suites import find_task, suite_tasks
 
 ROW = variation.Variation(
     suite="libero_goal", index=8, task="put_the_bowl_on_the_plate", states=50,
@@ -28,6 +28,13 @@ def snapshots(**positions):
         headings={name: np.zeros(len(values)) for name, values in positions.items()},
         drawers=np.zeros((3, 0)), doors=np.zeros((3, 0)), arm=np.zeros((3, 7)),
     )  # fmt: skip
+
+
+def test_the_package_knows_all_forty_tasks_by_name():
+    suites = variation.FOUR_SUITES.split(",")
+    measured = {(row.suite, row.task) for row in variation.read_table(variation.TABLE)}
+    assert measured == {(suite, task.name) for suite in suites for task in suite_tasks(suite)}
+    assert len(measured) == 40
 
 
 def test_spread_of_three_places():
