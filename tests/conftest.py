@@ -17,8 +17,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def pytest_configure(config):
     """What one test compiles, other tests and the processes they start load from a folder."""
-    if hasattr(config, "workerinput"):  # one of several processes of pytest-xdist
-        jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist, which inherits the variable
         return
     folder = tempfile.TemporaryDirectory(prefix="compiled_")
     config.add_cleanup(folder.cleanup)
