@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +21,7 @@ from semanticvla_jax.serving.options import ServerOptions
 from semanticvla_jax.serving.served_policy import BatchedPolicy
 from semanticvla_jax.serving.server import PolicyServer
 
-PATIENCE = 20  # s for anything that must happen
+PATIENCE = 60  # s for anything that must happen
 
 
 @dataclass
@@ -167,6 +169,11 @@ def running(
                 run.call(run.server.stop)
             thread.join(PATIENCE)
         assert not thread.is_alive(), "the server did not stop"
+
+
+def once() -> Iterator[float]:
+    """A client's delays with which it asks a single time."""
+    return itertools.repeat(math.inf)
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from semanticvla_jax.client import wire
-from tests.serving.running import PATIENCE, Running, observation, running
+from tests.serving.running import PATIENCE, Running, observation, running, until
 from tests.serving.test_limits import handshaken
 
 HOSTILE = (
@@ -81,11 +81,13 @@ def good_client(server: Running):
     thread = threading.Thread(target=ask)
     thread.start()
     try:
+        until(lambda: answers or problems)
         yield answers
     finally:
         done.set()
         thread.join(PATIENCE)
-    assert not problems and answers and all(answers)
+    assert not problems, problems
+    assert all(answers)
 
 
 def exchange(server: Running, everything) -> Counter:
@@ -128,7 +130,7 @@ def test_every_message_is_answered_or_closed_and_nobody_else_notices(count):
 def test_bytes_that_are_no_websocket(count):
     """Noise instead of the handshake, and instead of frames: the connection ends, no more."""
     rng = random.Random(1)
-    with running(open_timeout=0.5, send_timeout=0.5, rate=1e6) as server:
+    with running(send_timeout=0.5, rate=1e6) as server:
         with good_client(server):
             for number in range(count):
                 if number % 2:

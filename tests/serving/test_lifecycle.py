@@ -15,7 +15,7 @@ from semanticvla_jax.client.errors import ServingError
 from semanticvla_jax.client.policy_client import PolicyClient
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.robots import ALOHA
-from tests.serving.running import PATIENCE, FakePolicy, observation, running, until
+from tests.serving.running import PATIENCE, FakePolicy, observation, once, running, until
 from tests.serving.test_limits import get
 
 
@@ -79,7 +79,7 @@ def test_draining_answers_what_was_asked_and_takes_nothing_new():
         until(lambda: server.server.draining)
         assert get(f"{server.page}/healthz")[0] == 503
         with pytest.raises(ServingError, match="draining"):
-            server.client(connect_timeout=0.1)
+            server.client(delays=once)
         with pytest.raises(ServingError, match="draining"):
             idle.infer(observation())
         policy.gate.set()
@@ -179,4 +179,4 @@ def test_a_late_answer_never_meets_the_next_question():
 
 def test_no_server_at_all():
     with pytest.raises(ServingError, match="connection_lost.*refused"):
-        PolicyClient("ws://127.0.0.1:9", connect_timeout=0.1)
+        PolicyClient("ws://127.0.0.1:9", delays=once)

@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 
 from semanticvla_jax.client import wire
 from semanticvla_jax.client.errors import ServingError
-from tests.serving.running import PATIENCE, observation, running, until
+from tests.serving.running import PATIENCE, observation, once, running, until
 
 
 def get(url: str, key: str | None = None, **options) -> tuple[int, str]:
@@ -68,13 +68,14 @@ def test_tls():
     certificate.configure_cert(served)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    with running(tls=served, open_timeout=0.2) as server:
+    with running(tls=served) as server:
         assert server.url.startswith("wss://")
         with server.client(ssl=trusting) as client:
             np.testing.assert_array_equal(client.infer(observation(1.0))[0], np.ones(7))
         assert get(f"{server.page}/healthz", context=trusting)[0] == 200
         with pytest.raises(ServingError, match="untrusted"):
             server.client()
+    with running(tls=served, open_timeout=0.2) as server:
         with socket.create_connection(("localhost", server.server.port)) as silent:
             silent.settimeout(PATIENCE)
             assert silent.recv(1) == b""  # cut off: no TLS handshake
@@ -98,12 +99,11 @@ def test_messages_too_large():
 
 
 def test_requests_too_often():
-    with running(rate=2.0) as server, server.client() as client:
-        client.infer(observation())
+    with running(rate=1.0) as server, server.client() as client:
         client.infer(observation())
         with pytest.raises(ServingError, match="rate_limited") as limited:
             client.infer(observation())
-        assert limited.value.retryable and 0 < limited.value.retry_after <= 0.5
+        assert limited.value.retryable and 0 < limited.value.retry_after <= 1
         client.infer(observation())  # the error came when there was a token again
 
 
@@ -111,7 +111,7 @@ def test_connections_too_many():
     with running(clients=1) as server:
         with server.client():
             with pytest.raises(ServingError, match="busy.*too many connections"):
-                server.client(connect_timeout=0.1)
+                server.client(delays=once)
         server.client().close()
 
 
@@ -155,7 +155,7 @@ def test_a_client_that_never_reads():
 
 
 def test_a_policy_that_hangs():
-    with running(infer_timeout=0.1) as server, server.client() as client:
+    with running(infer_timeout=1.0) as server, server.client() as client:
         policy = server.server.slot.current.policy
         policy.gate.clear()
         with pytest.raises(ServingError, match="timeout.*too long"):
