@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 
 from semanticvla_jax.inference.batches import fitting
 from semanticvla_jax.inference.lines import Lines
@@ -126,26 +128,40 @@ class CompiledModel:
 class Compiler:
     """Ahead of time, for one device."""
 
-    def __init__(self, options: Mapping[str, Any] | None = None):
-        """`options`: of XLA's compiler."""
+    def __init__(
+        self, options: Mapping[str, Any] | None = None, whole: jax.sharding.Sharding | None = None
+    ):
+        """Nothing is compiled yet.
+
+        Args:
+          options: of XLA's compiler.
+          whole: where arrays lie that are not split; the first device by default.
+        """
         self._options = dict(options or {}) or None
+        self._whole = whole or SingleDeviceSharding(jax.devices()[0])
 
     def place(self, params: Any) -> Any:
         """Parameters to where programs want them."""
-        return params
+        return jax.device_put(params, self._whole)
 
     def placed_shapes(self, shapes: Any) -> Any:
         """jax.ShapeDtypeStructs of parameters, saying where they belong."""
         return shapes
 
-    def put(self, tree: Any) -> Any:
-        """Other arrays to where programs want them."""
-        return tree
+    def zeros(self, shapes: Any) -> Any:
+        """Arrays of these shapes and types, laid out as programs return them."""
+
+        def make() -> Any:
+            return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+        return jax.jit(make, out_shardings=self._whole)()
 
     def compile(
         self, function: Callable[..., Any], params: Any, *arguments: Any, donate: int = 0
     ) -> Callable[..., Any]:
         """function(params, *arguments) as a program of other arguments of these shapes.
+
+        Arrays among the arguments must come from `zeros` or a program: others compile it again.
 
         Args:
           donate: number of arguments, from the first on, whose memory the result may take.
@@ -158,10 +174,13 @@ class Compiler:
         program = jax.jit(
             flat,
             donate_argnums=tuple(range(1, 1 + donate)),
+            compiler_options=self._options,
             **self._shardings(leaves, len(arguments)),
         )
-        compiled = program.lower(leaves, *arguments).compile(self._options)
-        return functools.partial(compiled, leaves)  # flat: a tree takes time at every call
+        program.lower(leaves, *arguments).compile()
+        # jit's own call finds what was compiled. The compiled object's call refuses int4 on a CPU:
+        # it compares layouts, and the one that XLA writes for four bits is not the array's.
+        return functools.partial(program, leaves)  # flat: a tree takes time at every call
 
     def _shardings(self, leaves: Sequence[jax.Array], arguments: int) -> dict[str, Any]:
         """Options of jax.jit."""

@@ -48,7 +48,7 @@ class MeshCompiler(Compiler):
     """Programs for all devices of a mesh; parameters are split by training's own rules."""
 
     def __init__(self, mesh: Mesh):
-        super().__init__(sharding.compiler_options(mesh))
+        super().__init__(sharding.compiler_options(mesh), sharding.replicated(mesh))
         self._mesh = mesh
 
     def place(self, params: dict) -> dict:
@@ -62,13 +62,9 @@ class MeshCompiler(Compiler):
             sharding.parameter_shardings(shapes, self._mesh),
         )
 
-    def put(self, tree: Any) -> Any:
-        return jax.device_put(tree, sharding.replicated(self._mesh))
-
     def _shardings(self, leaves: Sequence[jax.Array], arguments: int) -> dict[str, Any]:
-        whole = sharding.replicated(self._mesh)
         split = [leaf.sharding for leaf in leaves]
-        return {"in_shardings": (split, *[whole] * arguments), "out_shardings": whole}
+        return {"in_shardings": (split, *[self._whole] * arguments), "out_shardings": self._whole}
 
 
 def parameter_shardings(params: dict, mesh: Mesh) -> dict:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from semanticvla_jax.errors import InputError
@@ -45,8 +44,10 @@ class Sentences:
         self.capacity = capacity
         batch = _one(example)
         shapes = jax.eval_shape(understand, params, batch)
-        self.table = compiler.put(
-            jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape[1:]), leaf.dtype), shapes)
+        self.table = compiler.zeros(
+            jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct((capacity, *leaf.shape[1:]), leaf.dtype), shapes
+            )
         )
 
         def learn(params, table, slot, batch):

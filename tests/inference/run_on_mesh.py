@@ -12,6 +12,7 @@ import numpy as np
 
 from semanticvla_jax.policy import load_policy
 from semanticvla_jax.training import parameters
+from tests.inference.compilations import compilations
 
 
 def observation(policy) -> dict:
@@ -24,17 +25,21 @@ def observation(policy) -> dict:
 
 def main(checkpoint: str) -> None:
     found = {}
-    for precision in ("", "int8"):
+    for precision in ("", "int8", "int4"):
         alone, split = (
             load_policy(checkpoint, mesh=mesh, precision=precision) for mesh in ("", "tensor=2")
         )
         row = alone.prepare(observation(alone))
-        answers = [policy.compute([row]) for policy in (alone, split)]
+        for policy in (alone, split):
+            policy.compile((1,))
+        with compilations() as compiled:
+            answers = [policy.compute([row]) for policy in (alone, split)]
         kernel = parameters.flatten(split.params)["llm/layers_0/self_attn/q_proj/kernel"]
         whole = getattr(kernel, "qvalue", kernel)
         found[precision] = {
             "difference": float(np.abs(answers[0] - answers[1]).max()),
             "spread": float(answers[0].std()),
+            "compiled": len(compiled),
             "devices": len(whole.sharding.device_set),
             "part": whole.addressable_shards[0].data.shape,
             "whole": whole.shape,

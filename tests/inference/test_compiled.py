@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from semanticvla_jax.inference.compiled import CompiledModel, Compiler
 from semanticvla_jax.inference.pixels import DevicePixels, HostPixels
+from semanticvla_jax.inference.quantization import quantize
 from semanticvla_jax.policy import stack
 from tests.accelerate.policies import observation, policy
+from tests.inference.compilations import compilations
 from tests.models.smallest import QUICK
 
 SENTENCES = ("push", "lift it", "go")
@@ -65,10 +69,20 @@ def test_a_row_does_not_see_its_company(compiled, rows):
             np.testing.assert_array_equal(found, alone[index])
 
 
-def test_compiling_beforehand_leaves_nothing_to_compile(rows):
-    compiled = make(policy(), prompt_lengths=(4,))
-    assert compiled.compile((1,)) == 2
-    compiled(rows[:1]), compiled(rows[1:2])
+@pytest.mark.parametrize("precision", ["", "int4"])
+def test_compiling_beforehand_leaves_nothing_to_compile(rows, precision):
+    """Also where the parameters lie on a device because they were put there, as restored ones."""
+    plain = policy()
+    model, params = plain.model, jax.device_put(plain.params, jax.devices()[0])
+    if precision:
+        model, params = quantize(model, params, precision)
+    compiled = make(dataclasses.replace(plain, model=model, params=params), prompt_lengths=(4,))
+    with compilations() as before:
+        assert compiled.compile((1,)) == 2
+    with compilations() as during:
+        for row in rows:  # new sentences and known ones
+            compiled([row])
+    assert len(before) == 2 and not during
     assert compiled.compile((1,)) == 2
 
 

@@ -24,9 +24,11 @@ def test_two_devices_give_what_one_gives(finished_run, repository):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    for found in json.loads(done.stdout.splitlines()[-1]).values():
+    precisions = json.loads(done.stdout.splitlines()[-1])
+    assert list(precisions) == ["", "int8", "int4"]
+    for found in precisions.values():
         assert found["difference"] < 1e-5 < found["spread"]
-        assert found["devices"] == 2
+        assert found["devices"] == 2 and found["compiled"] == 0
         assert found["part"] == [found["whole"][0], found["whole"][1] // 2]
 
 
