@@ -59,6 +59,20 @@ class FakeEnv:
         pass
 
 
+class MeetingEnv(FakeEnv):
+    """Its first episode waits until as many processes have one, so that each gets some."""
+
+    def __init__(self, meeting: Path, processes: int, job: Job, image_size: int):
+        super().__init__(job, image_size)
+        self._meeting, self._processes = meeting, processes
+
+    def reset(self, placement: FakePlacement) -> None:
+        (self._meeting / str(os.getpid())).touch()
+        while len(list(self._meeting.iterdir())) < self._processes:
+            time.sleep(0.01)
+        super().reset(placement)
+
+
 class FaultyEnv(FakeEnv):
     """Strikes at the first step of some episodes, once each; files remember which it did."""
 

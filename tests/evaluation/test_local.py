@@ -12,7 +12,7 @@ from semanticvla_jax.errors import InputError
 from semanticvla_jax.evaluation.batching import Batcher
 from semanticvla_jax.evaluation.engine import run_jobs
 from semanticvla_jax.evaluation.local import LocalPool, ThisProcess
-from tests.evaluation.fakes import DyingPolicy, FakePolicy, FaultyEnv, jobs, setup
+from tests.evaluation.fakes import DyingPolicy, FakePolicy, FaultyEnv, MeetingEnv, jobs, setup
 
 TODO = jobs(tasks=2, episodes=4)
 
@@ -35,11 +35,12 @@ def undisturbed() -> dict:
     return outcomes(run_jobs(ThisProcess(setup()), TODO, retries=0))
 
 
-def test_results_do_not_depend_on_the_number_of_workers(undisturbed):
+def test_results_do_not_depend_on_the_number_of_workers(tmp_path, undisturbed):
     assert len({steps for _, steps, _ in undisturbed.values()}) > 3, (
         "the episodes must differ for this test to tell"
     )
-    results = list(run_jobs(pool(setup(), workers=3), TODO, retries=0))
+    meeting = functools.partial(MeetingEnv, tmp_path, 3)
+    results = list(run_jobs(pool(setup(meeting), workers=3), TODO, retries=0))
     assert outcomes(results) == undisturbed
     assert {result["worker"] for _, result in results} == {0, 1, 2}
     for _, result in results:
@@ -47,9 +48,9 @@ def test_results_do_not_depend_on_the_number_of_workers(undisturbed):
         assert [len(result[name]) for name in ("latency_ms", "render_ms", "batch")] == [queries] * 3
 
 
-def test_waiting_queries_are_served_together(undisturbed):
-    slow = functools.partial(FakePolicy, 0.02)
-    results = list(run_jobs(pool(setup(make_policy=slow), 3, delay=1.0), TODO, retries=0))
+def test_waiting_queries_are_served_together(tmp_path, undisturbed):
+    setting = setup(functools.partial(MeetingEnv, tmp_path, 3), functools.partial(FakePolicy, 0.02))
+    results = list(run_jobs(pool(setting, 3, delay=1.0), TODO, retries=0))
     assert outcomes(results) == undisturbed
     assert max(batch for _, result in results for batch in result["batch"]) == 3
 

@@ -10,7 +10,7 @@ import pytest
 from semanticvla_jax.errors import InputError
 from semanticvla_jax.evaluation.engine import run_jobs
 from semanticvla_jax.evaluation.local import ThisProcess
-from tests.evaluation.fakes import FakePolicy, FaultyEnv, jobs, setup
+from tests.evaluation.fakes import FakePolicy, FaultyEnv, MeetingEnv, jobs, setup
 from tests.evaluation.test_local import outcomes, unreadable
 
 ray = pytest.importorskip("ray", reason="optional: requirements/ray.txt")
@@ -52,8 +52,9 @@ def pool(setup, policy=NO_CPUS, simulators: int = 3, timeout: float = 120):
     return RayPool(setup, resources, delay=0.01, timeout=timeout)
 
 
-def test_results_are_those_of_one_process(cluster, undisturbed):
-    results = list(run_jobs(pool(setup()), TODO, retries=0))
+def test_results_are_those_of_one_process(cluster, tmp_path, undisturbed):
+    meeting = functools.partial(MeetingEnv, tmp_path, 3)
+    results = list(run_jobs(pool(setup(meeting)), TODO, retries=0))
     assert outcomes(results) == undisturbed
     assert {result["worker"] for _, result in results} == {0, 1, 2}
 
